@@ -1,0 +1,3 @@
+"""Rhapsode: a text-to-speech server that never loses work."""
+
+__all__: list[str] = []

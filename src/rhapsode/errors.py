@@ -1,0 +1,112 @@
+"""Everything Rhapsode raises on purpose.
+
+RhapsodeError
+├── InvalidInput            the caller sent something wrong: names field, value and bound
+│   ├── NotFound            a job, voice, reference or segment that does not exist
+│   └── TooLarge            over a set limit
+├── ConfigError             a setting is wrong: names key, value and bound
+├── Conflict                the job is not in a status that allows this
+├── Gone                    cancelled, deleted or expired
+├── Unavailable             cannot serve now; try again later
+│   ├── EngineUnloaded      the engine was unloaded by the operator
+│   └── StorageFull         below the free-space watermark
+├── Refused                 a compare-and-set lost: fenced, or the status moved on
+├── LedgerError             the ledger cannot be used: corrupt, newer schema, failed fsync
+├── BlobError               stored bytes are missing or damaged
+├── DataDirInUse            another server holds this data directory
+└── SynthesisError          a segment could not be spoken
+    ├── EngineError         the engine raised, or gave unusable audio
+    ├── DeadlineMissed      the segment took longer than its deadline
+    └── WorkerDied          the worker's process ended while it held the segment
+"""
+
+
+class RhapsodeError(Exception):
+    """Base of all errors that Rhapsode raises on purpose. ``str(error)`` is fit for a user."""
+
+
+class InvalidInput(RhapsodeError):
+    """The caller sent something wrong.
+
+    Args:
+        message: One sentence that names field, value and bound.
+        field: Name of the offending field, or None when the whole request is meant.
+        status: The HTTP status that API.md gives for it.
+    """
+
+    def __init__(self, message: str, field: str | None = None, status: int = 422) -> None:
+        super().__init__(message)
+        self.field = field
+        self.status = status
+
+
+class NotFound(InvalidInput):
+    """A job, voice, reference or segment that does not exist."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message, field, 404)
+
+
+class TooLarge(InvalidInput):
+    """Over a set limit."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message, field, 413)
+
+
+class ConfigError(RhapsodeError):
+    """A setting is wrong; the message names key, value and bound."""
+
+
+class Conflict(RhapsodeError):
+    """The job's status does not allow this."""
+
+
+class Gone(RhapsodeError):
+    """The job was cancelled, deleted or has expired."""
+
+
+class Unavailable(RhapsodeError):
+    """Cannot serve now; try again after ``retry_after_s`` seconds."""
+
+    retry_after_s = 5
+
+
+class EngineUnloaded(Unavailable):
+    """The engine was unloaded by the operator and has not been loaded again."""
+
+
+class StorageFull(Unavailable):
+    """Free space is below the watermark."""
+
+
+class Refused(RhapsodeError):
+    """A compare-and-set lost: the write comes from a fenced owner, run or attempt, or the status moved on."""
+
+
+class LedgerError(RhapsodeError):
+    """The ledger cannot be used: corrupt, of a newer schema, or a write that could not be made durable."""
+
+
+class BlobError(RhapsodeError):
+    """Stored bytes are missing or do not match their digest."""
+
+
+class DataDirInUse(RhapsodeError):
+    """Another server holds this data directory."""
+
+
+class SynthesisError(RhapsodeError):
+    """A segment could not be spoken. Charged to the segment's retry budget."""
+
+
+class EngineError(SynthesisError):
+    """The engine raised, or gave audio that is empty, not finite or absurdly long."""
+
+
+class DeadlineMissed(SynthesisError):
+    """The segment took longer than its deadline; its worker was ended."""
+
+
+class WorkerDied(SynthesisError):
+    """The worker's process ended while it held the segment."""

@@ -1,0 +1,302 @@
+"""The ledger contract: one method per transition. The ledger alone decides what is true.
+
+Every transition is compare-and-set, in one transaction with its event (numbered by the job row's counter). A method
+returns once its transaction is durable. Methods that write for a running job take a :class:`Fence`; a write whose epoch,
+run or attempt is no longer the current one raises :class:`rhapsode.errors.Refused` and changes nothing.
+
+Commands are applied in the order in which they were called: a caller may issue ``claim`` and, without waiting for it,
+dispatch the segment and later issue ``complete_segment``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rhapsode.model import (
+    Event,
+    Fence,
+    Job,
+    JobStatus,
+    Priority,
+    Result,
+    Segment,
+    SegmentState,
+    SegmentStatus,
+    SpeechRequest,
+    Take,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to insert."""
+
+    id: str
+    owner: str
+    request: SpeechRequest
+    text: str
+    priority: Priority
+    attached: bool = False
+    warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    """Hash of the validated body before the seed was drawn; compared when the key exists already."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPart:
+    """One batch of planned segments, stored together with the place where planning goes on."""
+
+    segments: Sequence[Segment]
+    planned_chars: int
+    cursor: str
+    done: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one attempt of a segment."""
+
+    attempt: int
+    take: Take | None = None
+    """Set when a stored take had the same input key: the segment is done already, nothing is to be run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One unfinished job as the scheduler sees it."""
+
+    id: str
+    owner: str
+    priority: Priority
+    created_at: float
+    text_chars: int
+    chars_done: int
+    status: JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A snapshot of the whole ledger."""
+
+    jobs: Mapping[JobStatus, int] = field(default_factory=dict)
+    waiting_chars: int = 0
+    """Characters of unfinished jobs that are not spoken yet."""
+
+
+class Ledger(Protocol):
+    """The durable record of jobs, segments, takes and events. Async; safe for concurrent callers on one event loop."""
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> int:
+        """Open, migrate when needed, and begin a new epoch for this node.
+
+        Returns:
+            The epoch; larger than all before it.
+
+        Raises:
+            LedgerError: Corrupt, or of a newer schema; names the file and the way out.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was called and close."""
+        ...
+
+    def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
+        """Call ``callback`` on the event loop with the events of each commit, after it is durable, in order."""
+        ...
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, job: NewJob) -> tuple[Job, bool]:
+        """Insert a job as ``queued`` with its text; event ``job.queued``.
+
+        Returns:
+            The job, and whether it is new; with a known idempotency key (per owner) the job of before.
+
+        Raises:
+            InvalidInput: The key is known with another fingerprint (field ``Idempotency-Key``, status 422).
+        """
+        ...
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """The job, tombstones included, or None."""
+        ...
+
+    async def list_jobs(
+        self,
+        owner: str | None = None,
+        status: JobStatus | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        """Jobs without tombstones, newest first; ``before`` is (created_at, id) of the last one seen."""
+        ...
+
+    async def read_text(self, job_id: str, offset: int, length: int) -> str:
+        """At most ``length`` characters of the job's text from ``offset`` (code points); ``""`` behind the end or when purged."""
+        ...
+
+    async def adopt(self) -> Sequence[Waiting]:
+        """Take over every unfinished job of dead nodes under this epoch, in submit order.
+
+        Attached jobs of a dead node end as cancelled. Segments that were running are pending again, uncharged.
+        Called once at start, before any job is submitted.
+        """
+        ...
+
+    async def start_job(self, fence: Fence) -> Job:
+        """queued → running; event ``job.started``. A no-op on one that is running."""
+        ...
+
+    async def complete_job(self, fence: Fence, result: Result) -> Job:
+        """running → completed with its result; event ``job.completed``.
+
+        Raises:
+            Refused: Fenced, not running, not fully planned, or a segment is not done.
+        """
+        ...
+
+    async def fail_job(self, fence: Fence, error: str, segment: int | None = None) -> Job:
+        """queued or running → failed, naming the segment; event ``job.failed``."""
+        ...
+
+    async def cancel_job(self, job_id: str, reason: str) -> Job:
+        """queued or running → cancelled; event ``job.cancelled``. A cancelled job is returned as it is.
+
+        Raises:
+            NotFound: No such job.
+            Gone: A tombstone.
+            Conflict: Completed or failed.
+        """
+        ...
+
+    async def retry_job(self, job_id: str) -> Job:
+        """failed or cancelled → queued with the next ``run``; good takes stay, failures start at 0; event ``job.retried``.
+
+        Raises:
+            NotFound, Gone, Conflict: As above; Conflict for queued, running and completed.
+        """
+        ...
+
+    async def keep_job(self, job_id: str, kept: bool = True) -> Job:
+        """Exempt a job from expiry (or no longer); event ``job.kept``.
+
+        Raises:
+            NotFound, Gone: As above.
+        """
+        ...
+
+    async def touch_result(self, job_id: str) -> None:
+        """A result was read: its time to live counts anew from now. Cheap; at most once a minute per job is written."""
+        ...
+
+    async def purge_job(self, job_id: str) -> Job:
+        """Delete text, segments, events and result row; what stays is a tombstone. An unfinished job is cancelled first.
+
+        Returns:
+            The job as it was before, so that its bytes can be removed after the rows.
+
+        Raises:
+            NotFound, Gone: As above.
+        """
+        ...
+
+    async def warn_job(self, job_id: str, warnings: Sequence[str]) -> None:
+        """Add warnings that the job does not have yet; event ``job.warning``."""
+        ...
+
+    # -- plan and segments --------------------------------------------------------------------------------------
+
+    async def extend_plan(self, fence: Fence, part: PlanPart) -> Job:
+        """Append planned segments (indices go on from ``segments_total``) and the cursor; event ``plan.extended`` with the totals.
+
+        Raises:
+            Refused: Fenced, terminal, or the plan moved on.
+        """
+        ...
+
+    async def claim(self, fence: Fence, index: int, input_key: str, shared: bool) -> Claim:
+        """pending → running under the next attempt number; event ``segment.started``.
+
+        When ``shared`` and a take with the same input key is stored, the segment is done at once with that take (its
+        reference is added in this transaction; event ``segment.completed`` with ``cached: true``).
+
+        Raises:
+            Refused: Fenced, job not running, or the segment is not pending.
+        """
+        ...
+
+    async def complete_segment(self, fence: Fence, index: int, attempt: int, input_key: str, take: Take) -> Job:
+        """running → done; adds the take and the job's totals; event ``segment.completed``.
+
+        Sets ``first_audio_at`` when it is the job's first take.
+
+        Raises:
+            Refused: Fenced, job not running, or another attempt.
+        """
+        ...
+
+    async def release_segment(self, fence: Fence, index: int, attempt: int) -> None:
+        """running → pending, uncharged (lost server, unload, shutdown). Silent when it was refused."""
+        ...
+
+    async def fail_segment(
+        self, fence: Fence, index: int, attempt: int, error: str, charge: bool, budget: int
+    ) -> SegmentState:
+        """An attempt failed: back to pending, or failed once ``failures`` reaches ``budget``; event ``segment.failed``.
+
+        Args:
+            error: The cause, for the user.
+            charge: Whether it counts against the budget.
+            budget: Failures after which the segment is quarantined.
+        """
+        ...
+
+    async def reset_segment(self, fence: Fence, index: int) -> None:
+        """done → pending because its take is missing or damaged; totals are corrected; event ``segment.lost``."""
+        ...
+
+    async def segments(
+        self, job_id: str, start: int = 0, limit: int = 256, status: SegmentStatus | None = None
+    ) -> Sequence[SegmentState]:
+        """Segments with index ≥ ``start`` in order, with takes; optionally only those of one status."""
+        ...
+
+    # -- events, clean-up, overview -----------------------------------------------------------------------------
+
+    async def events(self, job_id: str, after: int = 0, limit: int = 500) -> Sequence[Event]:
+        """Events with ``seq`` > ``after``, in order."""
+        ...
+
+    async def expire_jobs(self, now: float, limit: int = 100) -> Sequence[Job]:
+        """Turn jobs whose time is over into tombstones, rows first.
+
+        Returns:
+            The jobs as they were, so that their result bytes can be removed after a grace period.
+        """
+        ...
+
+    async def drop_unreferenced_takes(self, limit: int = 500) -> Sequence[str]:
+        """Delete rows of takes that no segment references any more.
+
+        Returns:
+            Their digests; the bytes go after a grace period, when :meth:`known_takes` does not name them again.
+        """
+        ...
+
+    async def known_takes(self, digests: Sequence[str]) -> frozenset[str]:
+        """Which of these digests have a row."""
+        ...
+
+    async def known_results(self, names: Sequence[str]) -> frozenset[str]:
+        """Which of these result names belong to a job that is not a tombstone."""
+        ...
+
+    async def counts(self) -> Counts:
+        """Jobs by status and characters waiting."""
+        ...

@@ -1,0 +1,303 @@
+"""The values everything else speaks about. Frozen: state changes only through the ledger's named transitions."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. Only ``retry`` leaves FAILED or CANCELLED; nothing leaves COMPLETED."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True for completed, failed and cancelled."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.RUNNING: TERMINAL,
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
+    JobStatus.CANCELLED: frozenset({JobStatus.QUEUED}),
+}
+
+
+class SegmentStatus(StrEnum):
+    """Where a segment stands. PENDING includes one that will be tried again."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Priority(IntEnum):
+    """Priority class; lower is served first."""
+
+    INTERACTIVE = 0
+    NORMAL = 1
+    BATCH = 2
+
+
+class VoiceMode(StrEnum):
+    """What a job speaks with: a voice of the library, or a reference recording."""
+
+    PREDEFINED = "predefined"
+    CLONE = "clone"
+
+
+class AudioFormat(StrEnum):
+    """Formats of finished files and live streams (the last two are live only)."""
+
+    WAV = "wav"
+    FLAC = "flac"
+    MP3 = "mp3"
+    OPUS = "opus"
+    AAC = "aac"
+    PCM = "pcm"
+
+
+class Boundary(StrEnum):
+    """What ends a segment in the text; decides the pause after it."""
+
+    NONE = "none"  # cut inside a clause, only because the text was too long
+    CLAUSE = "clause"
+    SENTENCE = "sentence"
+    PARAGRAPH = "paragraph"
+    HEADING = "heading"
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Silence after a segment, in seconds, by what ends it."""
+
+    clause_s: float = 0.15
+    sentence_s: float = 0.35
+    paragraph_s: float = 0.7
+    heading_s: float = 0.9
+
+    def after(self, boundary: Boundary) -> float:
+        """Seconds of silence after a segment that ends with ``boundary``."""
+        return {
+            Boundary.NONE: 0.0,
+            Boundary.CLAUSE: self.clause_s,
+            Boundary.SENTENCE: self.sentence_s,
+            Boundary.PARAGRAPH: self.paragraph_s,
+            Boundary.HEADING: self.heading_s,
+        }[boundary]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What to speak with, fully resolved at submit: no default is looked up later. The text is stored beside it."""
+
+    engine: str
+    voice: str
+    voice_mode: VoiceMode = VoiceMode.PREDEFINED
+    language: str = "en"
+    output_format: AudioFormat = AudioFormat.WAV
+    split_text: bool = True
+    chunk_size: int = 120
+    controls: Mapping[str, float] = field(default_factory=dict)
+    """Engine controls by name (``temperature``, ``speed_factor`` …), only those the engine has."""
+    seed: int = 1
+    """1 … 2³²-1, already drawn."""
+    pauses: Pauses = field(default_factory=Pauses)
+    gain_db: float = 0.0
+    """Fixed gain of the voice on the timeline."""
+    loudness_lufs: float | None = None
+    """Target of the two-pass loudness normalisation of the final file; None leaves it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A planned span of text: the unit of synthesis, checkpoint, retry and progress."""
+
+    index: int
+    start: int
+    """Offset of the first character in the job's text, in code points."""
+    end: int
+    """Offset behind the last character."""
+    text: str
+    """The span as the user wrote it, stripped."""
+    spoken: str
+    """What the engine gets: normalised, never empty; sentences are separated by a newline."""
+    boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class WordTiming:
+    """One spoken word inside a take."""
+
+    text: str
+    start: int
+    """First sample, counted from the start of the take."""
+    end: int
+    """Sample behind the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The rendered audio of one segment, as the ledger knows it. Its bytes are a mono 16-bit WAV file."""
+
+    digest: str
+    """SHA-256 of the bytes, hex; also their name in the blob store."""
+    samples: int
+    rate: int
+    """Hz."""
+    size: int
+    """Bytes."""
+    synth_seconds: float
+    words: tuple[WordTiming, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """A segment with what became of it."""
+
+    segment: Segment
+    status: SegmentStatus = SegmentStatus.PENDING
+    attempt: int = 0
+    failures: int = 0
+    variant: int = 0
+    take: Take | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The finished file of a job."""
+
+    name: str
+    """Its name in the result store, also the file name offered for download."""
+    format: AudioFormat
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256 of the bytes, hex."""
+    samples: int
+    """Length on the timeline, in samples at ``rate``."""
+    rate: int
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One durable request to speak a text, as it stands in the ledger. Times are seconds since the epoch, UTC."""
+
+    id: str
+    owner: str
+    status: JobStatus
+    request: SpeechRequest
+    priority: Priority
+    created_at: float
+    attached: bool = False
+    """Cancelled when its last waiter leaves, and when its server dies."""
+    run: int = 1
+    epoch: int = 0
+    """Epoch of the node that holds the lease; fences every write."""
+    text_chars: int = 0
+    planned_chars: int = 0
+    plan_done: bool = False
+    plan_cursor: str = ""
+    segments_total: int = 0
+    segments_done: int = 0
+    chars_done: int = 0
+    samples_done: int = 0
+    rate: int = 0
+    """Sample rate of the takes, Hz; 0 before the first."""
+    synth_seconds: float = 0.0
+    event_seq: int = 0
+    started_at: float | None = None
+    first_audio_at: float | None = None
+    ended_at: float | None = None
+    expires_at: float | None = None
+    kept: bool = False
+    deleted: bool = False
+    """A tombstone: purged or expired; text and audio are gone."""
+    error: str | None = None
+    failed_segment: int | None = None
+    result: Result | None = None
+    warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def fence(self) -> "Fence":
+        """What a write to this job must present."""
+        return Fence(self.id, self.epoch, self.run)
+
+    @property
+    def progress(self) -> float:
+        """Percent, 0 … 100; at most 99 before the result is committed."""
+        if self.status is JobStatus.COMPLETED:
+            return 100.0
+        if not self.text_chars:
+            return 0.0
+        return min(99.0, round(100.0 * self.chars_done / self.text_chars, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Proof of ownership: a write with an old epoch or run is refused."""
+
+    job_id: str
+    epoch: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a job's history; ``seq`` counts from 1 without gaps."""
+
+    job_id: str
+    seq: int
+    type: str
+    at: float
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What an engine can speak with."""
+
+    id: str
+    """Unique name; also accepted with the extension of ``filename``."""
+    filename: str
+    display_name: str
+    language: str
+    revision: str
+    """Changes when the voice's content does: part of the input key."""
+    sample_rate: int
+    gain_db: float = 0.0
+    """Levels the voices against each other on the timeline."""
+
+
+def new_job_id() -> str:
+    """A fresh random job id (UUID 4)."""
+    return str(uuid.uuid4())
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_job_id(text: str) -> bool:
+    """Whether ``text`` has the form of a job id (so that anything else is simply not found)."""
+    return _UUID.fullmatch(text) is not None
+
+
+def segment_seed(job_seed: int, variant: int, index: int) -> int:
+    """Seed of one segment, 1 … 2³²-1: the same on every machine, whichever worker runs it."""
+    digest = hashlib.sha256(f"{job_seed}/{variant}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") or 1
