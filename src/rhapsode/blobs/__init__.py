@@ -1,0 +1,1 @@
+"""Takes and results as bytes."""

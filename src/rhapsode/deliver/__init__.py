@@ -1,0 +1,1 @@
+"""Takes to finished files and live streams."""

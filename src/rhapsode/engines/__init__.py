@@ -1,0 +1,1 @@
+"""TTS model families behind one contract."""

@@ -1,0 +1,1 @@
+"""Submit, schedule, run, watch and clean up jobs."""

@@ -1,0 +1,1 @@
+"""The durable record of jobs, segments, takes and events."""

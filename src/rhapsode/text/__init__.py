@@ -1,0 +1,1 @@
+"""Text to plan: pure functions, no I/O."""
