@@ -1,0 +1,271 @@
+"""Every setting: its name, type, default, unit, bounds and one line of help. How they are read is in ``config.py``.
+
+One frozen class per section of the configuration file. The old server's names are kept where there are any.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any, Literal, Self, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+
+def _setting(default: Any, text: str, unit: str = "", special: str = "", **bounds: Any) -> Any:
+    """Declare one setting.
+
+    Args:
+        default: Its value when nothing names it.
+        text: One line of help.
+        unit: Unit of the value, empty for none.
+        special: What a value outside the ordinary meaning stands for, such as ``0 = off``.
+        bounds: ``ge``, ``le``, ``gt``, ``lt``, ``pattern`` as pydantic takes them.
+    """
+    return Field(default, description=text, json_schema_extra={"unit": unit, "special": special}, **bounds)
+
+
+class Section(BaseModel):
+    """One section of the configuration."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, validate_default=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tidy(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse ``true`` for a number, which Python takes as 1, and take choices in any case."""
+        annotation = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else object
+        if isinstance(value, bool) and annotation in {int, float}:
+            raise ValueError("must be a number")
+        if isinstance(value, str) and get_origin(annotation) is Literal:
+            return value.strip().lower()
+        return value
+
+
+class OpenSection(Section):
+    """A section that keeps whatever it is given."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Server(Section):
+    """Where the server listens and what it writes to its log."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network.", min_length=1)
+    port: int = _setting(8004, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
+    root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
+    ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
+    ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severe messages that are logged.")
+    log_file_path: Path | None = _setting(None, "Log file, written besides the standard error output.")
+    log_file_max_size_mb: int = _setting(10, "Size at which the log file is rotated.", "MB", ge=1, le=10_000)
+    log_file_backup_count: int = _setting(5, "Rotated log files that are kept.", "files", ge=0, le=1_000)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @field_validator("root_path")
+    @classmethod
+    def _clean_root_path(cls, value: str) -> str:
+        """Bring the root path to the form ``/a/b``; empty for none."""
+        path = value.rstrip("/")
+        if path and not re.fullmatch(r"(/[\w.~%-]+)+", path):
+            raise ValueError("must be empty or start with / and be a plain path")
+        return path
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("ssl_certfile and ssl_keyfile must be set together")
+        return self
+
+
+class Model(Section):
+    """What the old server loaded."""
+
+    repo_id: str = _setting("", "The old server's choice of model; engine.name decides here.")
+
+
+class Engine(Section):
+    """Which engine speaks."""
+
+    name: str = _setting("piper", "Engine that speaks.", min_length=1)
+
+
+class TTSEngine(Section):
+    """Device and voices."""
+
+    device: str = _setting("auto", "Device the engine runs on: auto, cpu, mps, cuda or cuda:N.")
+    predefined_voices_path: Path = _setting(Path("voices"), "Folder of the predefined voices.")
+    reference_audio_path: Path = _setting(Path("reference_audio"), "Folder of the reference recordings for cloning.")
+    default_voice_id: str = _setting("", "Voice of requests that name none.", special="empty = the engine's own")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+        return value
+
+
+class Paths(Section):
+    """Where large files go."""
+
+    model_cache: Path = _setting(Path("model_cache"), "Folder of downloaded and prepared models.")
+    output: Path = _setting(Path("outputs"), "Folder of finished files.")
+
+
+class GenerationDefaults(Section):
+    """What a request gets that leaves these fields out."""
+
+    temperature: float = _setting(0.667, "Liveliness of the speech; 0 varies least.", ge=0, le=1.5)
+    exaggeration: float = _setting(0.5, "Expressiveness, for engines that have it.", ge=0, le=2)
+    cfg_weight: float = _setting(0.5, "Adherence to the reference voice, for engines that have it.", ge=0, le=2)
+    seed: int = _setting(0, "Seed of the speech.", special="0 or -1 = drawn at submit", ge=-1, le=2**32 - 1)
+    speed_factor: float = _setting(1.0, "Speed of the speech; 2 is twice as fast.", ge=0.25, le=4)
+    language: str = _setting("en", "Language of the text.", min_length=1)
+
+
+class AudioOutput(Section):
+    """The form of finished audio."""
+
+    format: Literal["wav", "flac", "mp3", "opus"] = _setting("wav", "Format of requests whose output_format is null.")
+    sample_rate: int = _setting(0, "Sample rate the old server wrote.", "Hz", "0 = the voice's own", ge=0, le=192_000)
+    max_reference_duration_sec: float = _setting(30, "Longest reference recording.", "s", gt=0, le=3_600)
+    save_to_disk: bool = _setting(False, "Keep a copy of every finished file in paths.output, past its expiry.")
+    pause_clause_sec: float = _setting(0.15, "Silence after a segment that ends inside a sentence.", "s", ge=0, le=10)
+    pause_sentence_sec: float = _setting(0.35, "Silence after a sentence.", "s", ge=0, le=10)
+    pause_paragraph_sec: float = _setting(0.7, "Silence after a paragraph.", "s", ge=0, le=10)
+    pause_heading_sec: float = _setting(0.9, "Silence after a heading.", "s", ge=0, le=10)
+    loudness_lufs: float | None = _setting(
+        None, "Loudness that the finished file is brought to (EBU R128).", "LUFS", "empty = off", ge=-70, le=-5
+    )
+
+
+class AudioProcessing(OpenSection):
+    """The old server's switches, kept as written. Engine silence is always trimmed here."""
+
+
+class JobQueue(Section):
+    """How long jobs live and where their results go."""
+
+    max_retries: int = _setting(0, "Whole-job retries; segments have their own budget.", "retries", ge=0, le=100)
+    job_ttl_hours: float = _setting(24, "Time a job and its audio stay after its end.", "h", gt=0, le=876_000)
+    cleanup_interval_sec: float = _setting(3_600, "Time between two sweeps of expired jobs.", "s", ge=1, le=604_800)
+    output_path: Path = _setting(Path("outputs"), "Folder of the results.", special="unset = paths.output")
+
+
+class Fleet(Section):
+    """The worker processes."""
+
+    bulk_slots: int = _setting(
+        0, "Niced worker processes for long texts.", "processes", "0 = one per core", ge=0, le=1_024
+    )
+    bulk_threads: int = _setting(1, "Threads of one bulk worker.", "threads", ge=1, le=1_024)
+    express_threads: int = _setting(
+        0, "Threads of the worker for interactive work and first segments.", "threads",
+        "0 = all cores, -1 = no such worker", ge=-1, le=1_024,
+    )  # fmt: skip
+    nice: int = _setting(10, "Niceness of the bulk workers.", ge=0, le=19)
+    python: str = _setting("", "Python interpreter of the workers.", special="empty = the server's own")
+    start_timeout_sec: float = _setting(120, "Time a worker has to start and load its engine.", "s", ge=1, le=86_400)
+    heartbeat_timeout_sec: float = _setting(20, "Silence after which a worker counts as dead.", "s", ge=2, le=3_600)
+    deadline_base_sec: float = _setting(30, "Deadline of a segment, fixed part.", "s", gt=0, le=86_400)
+    deadline_per_char_sec: float = _setting(0.2, "Deadline of a segment, per character.", "s/character", ge=0, le=3_600)
+    memory_cap_mb: int = _setting(2_048, "Memory at which a worker is replaced.", "MB", "0 = no cap", ge=0, le=10**7)
+    idle_unload_sec: float = _setting(
+        1_200, "Idle time after which workers end; they come back on demand.", "s", "0 = never", ge=0, le=604_800
+    )
+
+
+class Scheduler(Section):
+    """Who is served when."""
+
+    segment_failures: int = _setting(3, "Failures after which a segment fails its job.", "failures", ge=1, le=100)
+    normal_delay_sec: float = _setting(1_800, "Head start of interactive over normal work.", "s", ge=0, le=604_800)
+    batch_delay_sec: float = _setting(43_200, "Head start of interactive over batch work.", "s", ge=0, le=6_048_000)
+    interactive_chars: int = _setting(
+        1_000, "Characters of a synchronous request that are interactive; the rest is normal.", "characters",
+        ge=0, le=10**8,
+    )  # fmt: skip
+
+
+class Limits(Section):
+    """What is refused."""
+
+    max_text_chars: int = _setting(5_500_000, "Longest text of a job.", "characters", ge=1, le=10**9)
+    max_body_bytes: int = _setting(40_000_000, "Largest body of a request.", "bytes", ge=1_024, le=10**11)
+    max_queued_jobs: int = _setting(100_000, "Unfinished jobs; more are refused.", "jobs", ge=1, le=10**8)
+    min_free_disk_mb: int = _setting(
+        500, "Free space under which submits are refused.", "MB", "0 = off", ge=0, le=10**9
+    )
+
+
+class UI(Section):
+    """The page in the browser."""
+
+    title: str = _setting("Rhapsode", "Title of the page.")
+    show_language_select: bool = _setting(True, "Show the choice of language.")
+    max_predefined_voices_in_dropdown: int = _setting(50, "Voices the page lists.", "voices", ge=1, le=100_000)
+
+
+class UIState(OpenSection):
+    """What the page remembers. Takes anything."""
+
+    last_text: object = _setting("", "Last text.")
+    last_voice_mode: object = _setting("predefined", "Last voice mode.")
+    last_predefined_voice: object = _setting("", "Last predefined voice.")
+    last_reference_file: object = _setting("", "Last reference recording.")
+    last_seed: object = _setting(0, "Last seed.")
+    last_chunk_size: object = _setting(120, "Last segment size.", "characters")
+    last_split_text_enabled: object = _setting(True, "Whether the text was last split.")
+    last_preset_name: object = _setting("", "Last preset.")
+    hide_chunk_warning: object = _setting(False, "Hide the note on splitting.")
+    hide_generation_warning: object = _setting(False, "Hide the note on quality.")
+    theme: object = _setting("dark", "Theme of the page.")
+
+
+class Debug(OpenSection):
+    """The old server's switches, kept as written and without effect."""
+
+
+class Settings(BaseModel):
+    """All settings. Paths are absolute when they come from ``config.load_settings``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = _setting(
+        Path(),
+        "Folder of everything that lasts.",
+        special="unset = the user's data folder, such as ~/.local/share/rhapsode",
+    )
+    server: Server = Server()
+    model: Model = Model()
+    engine: Engine = Engine()
+    tts_engine: TTSEngine = TTSEngine()
+    paths: Paths = Paths()
+    generation_defaults: GenerationDefaults = GenerationDefaults()
+    audio_output: AudioOutput = AudioOutput()
+    audio_processing: AudioProcessing = AudioProcessing()
+    job_queue: JobQueue = JobQueue()
+    fleet: Fleet = Fleet()
+    scheduler: Scheduler = Scheduler()
+    limits: Limits = Limits()
+    ui: UI = UI()
+    ui_state: UIState = UIState()
+    debug: Debug = Debug()
+
+
+def sections() -> dict[str, type[Section]]:
+    """The sections by name, in the order of the file."""
+    found: dict[str, type[Section]] = {}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found[name] = field.annotation
+    return found
