@@ -136,7 +136,9 @@ class AudioOutput(Section):
     """The form of finished audio."""
 
     format: Literal["wav", "flac", "mp3", "opus"] = _setting("wav", "Format of requests whose output_format is null.")
-    sample_rate: int = _setting(0, "Sample rate the old server wrote.", "Hz", "0 = the voice's own", ge=0, le=192_000)
+    sample_rate: int = _setting(
+        0, "Accepted from old files; files keep the rate of the voice.", "Hz", "0 = the voice's own", ge=0, le=192_000
+    )
     max_reference_duration_sec: float = _setting(30, "Longest reference recording.", "s", gt=0, le=3_600)
     save_to_disk: bool = _setting(False, "Keep a copy of every finished file in paths.output, past its expiry.")
     pause_clause_sec: float = _setting(0.15, "Silence after a segment that ends inside a sentence.", "s", ge=0, le=10)
