@@ -13,6 +13,7 @@ RhapsodeError
 ├── Refused                 a compare-and-set lost: fenced, or the status moved on
 ├── LedgerError             the ledger cannot be used: corrupt, newer schema, failed fsync
 ├── BlobError               stored bytes are missing or damaged
+├── SampleRateMismatch      takes of different rates cannot be joined
 ├── DataDirInUse            another server holds this data directory
 └── SynthesisError          a segment could not be spoken
     ├── EngineError         the engine raised, or gave unusable audio
@@ -90,6 +91,10 @@ class LedgerError(RhapsodeError):
 
 class BlobError(RhapsodeError):
     """Stored bytes are missing or do not match their digest."""
+
+
+class SampleRateMismatch(RhapsodeError):
+    """Takes of different sample rates cannot be joined."""
 
 
 class DataDirInUse(RhapsodeError):

@@ -68,7 +68,7 @@ def _atempo(samples: NDArray[np.float32], rate: int, factor: float) -> Iterator[
             except (BlockingIOError, EOFError):
                 return
             if isinstance(piece, av.AudioFrame):
-                yield piece.to_ndarray().reshape(-1)
+                yield np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
 
     for start in range(0, samples.size, _CHUNK):
         part = np.ascontiguousarray(samples[start : start + _CHUNK], np.float32)
