@@ -1,0 +1,252 @@
+"""Titles, abbreviations, initials and Roman numerals: what in English is written with letters and not read as it stands."""
+
+import re
+
+from rhapsode.text.english_numbers import cardinal, ordinal, roman
+from rhapsode.text.rewrite import SENTENCE_STARTERS, Rule, after, before, full_stop, words
+
+_TITLES = {
+    "Dr": "Doctor",
+    "Mr": "Mister",
+    "Mrs": "Missus",
+    "Ms": "Miz",
+    "Mx": "Mix",
+    "Prof": "Professor",
+    "Rev": "Reverend",
+    "Hon": "Honorable",
+    "Fr": "Father",
+    "Gen": "General",
+    "Col": "Colonel",
+    "Maj": "Major",
+    "Capt": "Captain",
+    "Cpt": "Captain",
+    "Lt": "Lieutenant",
+    "Sgt": "Sergeant",
+    "Cpl": "Corporal",
+    "Pvt": "Private",
+    "Adm": "Admiral",
+    "Cmdr": "Commander",
+    "Gov": "Governor",
+    "Sen": "Senator",
+    "Rep": "Representative",
+    "Pres": "President",
+    "Supt": "Superintendent",
+    "Mt": "Mount",
+    "Ft": "Fort",
+}
+"""Read so before a name."""
+
+_ROADS = {
+    "St": "Street",
+    "Dr": "Drive",
+    "Ave": "Avenue",
+    "Blvd": "Boulevard",
+    "Rd": "Road",
+    "Ln": "Lane",
+    "Hwy": "Highway",
+    "Pkwy": "Parkway",
+    "Sq": "Square",
+}
+
+_BEFORE_NUMBERS = {
+    "no": "number",
+    "nos": "numbers",
+    "fig": "figure",
+    "figs": "figures",
+    "sec": "section",
+    "ch": "chapter",
+    "chap": "chapter",
+    "vol": "volume",
+    "vols": "volumes",
+    "eq": "equation",
+    "p": "page",
+    "pp": "pages",
+    "pg": "page",
+    "pt": "part",
+    "art": "article",
+    "ed": "edition",
+    "apt": "apartment",
+    "ext": "extension",
+    "ca": "circa",
+    "c": "circa",
+    "approx": "approximately",
+    "tel": "telephone",
+    "est": "established",
+    "ver": "version",
+    "rm": "room",
+}
+
+_ANYWHERE = {
+    "etc": "et cetera",
+    "vs": "versus",
+    "approx": "approximately",
+    "dept": "department",
+    "univ": "university",
+    "assn": "association",
+    "govt": "government",
+    "avg": "average",
+    "esp": "especially",
+    "incl": "including",
+    "cf": "compare",
+    "viz": "namely",
+    "inc": "Incorporated",
+    "ltd": "Limited",
+    "corp": "Corporation",
+    "co": "Company",
+    "bros": "Brothers",
+    "jr": "Junior",
+    "sr": "Senior",
+    "esq": "Esquire",
+    "et al": "et al",
+}
+_ONLY_CAPITALISED = frozenset({"inc", "ltd", "corp", "co", "bros", "jr", "sr", "esq"})
+_MAY_END_SENTENCE = frozenset({"etc", "et al"})
+
+_DOTTED = {
+    "eg": "for example",
+    "ie": "that is",
+    "aka": "also known as",
+    "am": "AM",
+    "pm": "PM",
+    "rsvp": "RSVP",
+}
+_SPELLED_ANYWAY = frozenset({"US", "UK", "USA", "UN", "EU", "DC", "BC", "PS", "NY", "TV", "PhD", "MD", "RIP"})
+"""Acronyms that every engine spells by itself; others get hyphens."""
+
+_BEFORE_INITIALS = words(
+    "by with from to for of when as said that told asked met but or at and author president senator judge"
+)
+
+_REGNAL = words(
+    "Henry Edward George William Charles James Richard Louis Elizabeth Mary Victoria Paul John Benedict Pius Leo Gregory Alexander "
+    "Catherine Peter Nicholas Philip Frederick Ferdinand Napoleon Otto Wilhelm Innocent Clement Urban Ramses Ramesses Ptolemy Darius "
+    "Xerxes Constantine Robert David Margrethe Juan Carlos Felipe Francis Joseph Leopold Albert Alfonso Ivan Thutmose Amenhotep Boniface "
+    "Julius Adrian Stephen Harold Malcolm Christian Gustav Haakon Olav Baudouin Thomas Michael Theodore Walter Arthur Isabella Anne"
+)
+_RULERS = words("King Queen Pope Emperor Empress Tsar Czar Prince Princess Kaiser Sultan Pharaoh Saint")
+_NUMBERED = (
+    "Chapter|Part|Volume|Book|Act|Scene|Section|Article|Phase|Type|War|Bowl|Appendix|Figure|Table|Title|Level|Stage|Class|Episode|Season|"
+    "Canto|Unit|Lesson|Vol|Mark|Apollo|Rocky|Amendment|Schedule|Annex|Grade|Symphony|Sonata|Form|Step|Verse|Psalm|Division|Tier|Round"
+)
+
+
+def _title(match: re.Match[str]) -> str:
+    short = match[1]
+    # "Elm Dr. Springfield" is a road, "Meet Dr. Jones" is not: a road has a house number or "on" before its name.
+    if short in _ROADS and _ROAD_NAME.search(before(match)):
+        return _ROADS[short]
+    return _TITLES[short]
+
+
+_ROAD_NAME = re.compile(
+    r"(?:\d{1,6}[A-Za-z]?[ ](?:[NSEW]\.?[ ])?(?:\w{1,20}[ ]){1,3}|"
+    r"(?:\b(?:on|along|off|down|at|of)[ ](?:\w{1,20}[ ])?[A-Z]\w{1,20}[ ])|\d(?:st|nd|rd|th)[ ])\Z"
+)
+
+
+def _saint_or_street(match: re.Match[str]) -> str:
+    is_name = re.match(r"[ ][A-Z]", after(match))
+    return "Saint" if is_name and not _ROAD_NAME.search(before(match)) else "Street" + full_stop(match)
+
+
+def _road(match: re.Match[str]) -> str:
+    return match[1] + _ROADS[match[2]] + full_stop(match)
+
+
+def _before_number(match: re.Match[str]) -> str:
+    said = _BEFORE_NUMBERS[match[1].lower()]
+    return (said.capitalize() if match[1][0].isupper() else said) + " "
+
+
+def _anywhere(match: re.Match[str]) -> str:
+    key = match[1].lower()
+    if key in _ONLY_CAPITALISED and not match[1][0].isupper():
+        return match[0]
+    said = _ANYWHERE[key]
+    return said + full_stop(match, before_capital=key in _MAY_END_SENTENCE)
+
+
+def _dotted(match: re.Match[str]) -> str:
+    """U.S. → US, e.g. → for example, J.R.R. Tolkien → J R R Tolkien."""
+    letters = match[0].replace(".", "")
+    if said := _DOTTED.get(letters.lower()):
+        return said + full_stop(match, before_capital=letters.lower() in ("am", "pm"))
+    following = re.match(r"[ ]?([A-Z]\w{1,30})", after(match))
+    if following and following[1] not in SENTENCE_STARTERS and letters.isupper() and letters not in _SPELLED_ANYWAY:
+        return " ".join(letters) + ("" if following[0].startswith(" ") else " ")
+    said = letters if letters in _SPELLED_ANYWAY else "-".join(letters.upper())
+    return said + full_stop(match)
+
+
+def _initial(match: re.Match[str]) -> str:
+    """An initial loses its dot, which espeak takes for the end of the sentence: "George W. Bush", but not "plan B. Then"."""
+    previous, following = match[1] or "", match[3]
+    if previous[:1].islower() and (previous.strip() not in _BEFORE_INITIALS or match[2] == "I"):
+        return match[0]
+    if following in SENTENCE_STARTERS:
+        return match[0]
+    return f"{previous}{match[2]} "
+
+
+def _regnal_or_number(match: re.Match[str]) -> str:
+    name, numeral = match[1], match[2]
+    value = roman(numeral)
+    if value is None:
+        return match[0]
+    earlier = before(match, 20).split()
+    is_ruler = name in _REGNAL or bool(earlier and (earlier[-1] in _RULERS or earlier[-1] in _REGNAL))
+    if len(numeral) == 1:
+        # "Malcolm X", "Then I", "Mary I know": one letter is a numeral only where nothing else makes sense.
+        certain = is_ruler and numeral in "IVX" and name != "Malcolm" and _AFTER_NUMERAL.match(after(match))
+        certain = certain or (is_ruler and numeral == "V")
+        return f"{name} the {ordinal(value)}" if certain else match[0]
+    if is_ruler:
+        return f"{name} the {ordinal(value)}"
+    return f"{name} {cardinal(value)}" if set(numeral) <= set("IVX") else match[0]
+
+
+_AFTER_NUMERAL = re.compile(
+    r"['’]s\b|[ ]of\b|[,.;:)!?]|\Z|\n|[ ](?:was|ruled|reigned|became|died|abdicated|succeeded|and)\b"
+)
+
+
+def _numbered(match: re.Match[str]) -> str:
+    value = roman(match[2].upper())
+    if value is None:
+        return match[0]
+    if match[2] == "I" and not re.match(
+        r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b", after(match)
+    ):
+        return match[0]  # "the Part I like"
+    return f"{match[1]} {cardinal(value)}"
+
+
+def _century(match: re.Match[str]) -> str:
+    value = roman(match[1])
+    return match[0] if value is None else ordinal(value)
+
+
+def _any_of(words: dict[str, str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+_ROMAN = r"([IVXLCDM]{1,12})(?![\w'’]|\.\w)"
+
+NAME_RULES: tuple[Rule, ...] = (
+    Rule(re.compile(r"(?<![\w.])Ph\.[ ]?D\."), lambda m: "PhD" + full_stop(m)),
+    Rule(re.compile(rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ][A-Z])"), _title),
+    Rule(re.compile(r"(?<![\w.])St\."), _saint_or_street),
+    Rule(re.compile(rf"(\w[ ])({_any_of(_ROADS)})\."), _road),
+    Rule(
+        re.compile(rf"(?<![\w.])({_any_of(_BEFORE_NUMBERS)})\.[ ]?(?=#?\d|[IVX]{{1,6}}\b)", re.IGNORECASE),
+        _before_number,
+    ),
+    Rule(re.compile(rf"(?<![\w.])({_any_of(_ANYWHERE)})\.(?!\w)", re.IGNORECASE), _anywhere),
+    Rule(re.compile(r"(?<![\w.])(?:[A-Za-z]\.){1,8}[A-Za-z](?!\w)\.?"), _dotted),
+    Rule(re.compile(r"(?<![\w.'’])(?:[A-Z]\.[ ]){2,6}(?=[A-Z][a-z])"), lambda m: m[0].replace(".", "")),
+    Rule(re.compile(r"(\b\w{1,30},?[ ])?(?<![\w.'’])([A-Z])\.[ ](?=([A-Z]\w{0,30}))"), _initial),
+    Rule(re.compile(rf"\b((?:{_NUMBERED})|(?:{_NUMBERED.upper()})|chapter|part|volume|section)[ ]{_ROMAN}"), _numbered),
+    Rule(re.compile(rf"(?<!\w){_ROMAN}(?=[ ][Cc]entur)"), _century),
+    Rule(re.compile(r"\b([A-Z][a-zé]{1,20})[ ]([IVX]{1,7}(?![\w]|['’](?!s\b)|\.\w))"), _regnal_or_number),
+)
+"""In order. Run before the rules for numbers, which need "No. 5" and "Jan. 5" without a dot that ends a sentence."""
