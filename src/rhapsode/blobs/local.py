@@ -1,0 +1,210 @@
+"""Blobs as files of one folder."""
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, ParamSpec, TypeVar
+
+from rhapsode.blobs.base import BlobStore
+from rhapsode.errors import BlobError, StorageFull
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TEMP_PREFIX = ".tmp-"
+"""Of files that are being written; what a crash leaves behind is found by it."""
+THREADS = 8
+"""Writers at once: a file system shares the syncs of those that wait together."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{2,199}")
+_TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r"[0-9a-f]{32}")
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PAGE = 1000
+"""Names read from the folder at a time."""
+
+
+class LocalBlobs(BlobStore):
+    """See :class:`rhapsode.blobs.base.BlobStore`.
+
+    A blob is written under a temporary name in its folder, synced, renamed, and its folder synced: its name is there
+    with all its bytes or not at all, also after power loss.
+
+    Args:
+        root: The folder; made when it is missing.
+        fan_out: Spread blobs over folders named by their first two characters (for digests); without it they lie flat
+            in ``root`` under their own names (for results, which users browse).
+    """
+
+    def __init__(self, root: Path, *, fan_out: bool = True) -> None:
+        self._root = root
+        self._fan_out = fan_out
+        self._pool = ThreadPoolExecutor(THREADS, "blobs")
+        root.mkdir(parents=True, exist_ok=True)
+
+    async def put(self, name: str, data: bytes) -> None:  # noqa: D102 - see the contract, here and below
+        await self._run(self._put, self._path(name), data)
+
+    async def get(self, name: str) -> bytes:  # noqa: D102
+        return await self._run(self._get, self._path(name))
+
+    async def adopt(self, path: Path, name: str) -> None:  # noqa: D102
+        await self._run(self._adopt, path, self._path(name))
+
+    async def size(self, name: str) -> int | None:  # noqa: D102
+        return await self._run(_size, self._path(name))
+
+    def local_path(self, name: str) -> Path | None:  # noqa: D102
+        path = self._path(name)
+        return path if path.is_file() else None
+
+    async def delete(self, name: str) -> None:  # noqa: D102
+        await self._run(self._path(name).unlink, True)
+
+    async def names(self, older_than_s: float) -> AsyncIterator[str]:  # noqa: D102
+        before = time.time() - older_than_s
+        files = self._files(_NAME, before)
+        while page := await self._run(lambda: list(islice(files, _PAGE))):
+            for path in page:
+                yield path.name
+
+    async def sweep_temp(self, older_than_s: float) -> int:
+        """Remove what crashes left half-written, when it is older than that many seconds; how many files it was."""
+        return await self._run(self._sweep_temp, time.time() - older_than_s)
+
+    async def free_bytes(self) -> int | None:  # noqa: D102
+        return (await self._run(shutil.disk_usage, self._root)).free
+
+    def close(self) -> None:
+        """End the threads once what they do is done."""
+        self._pool.shutdown()
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+
+    def _path(self, name: str) -> Path:
+        """Where ``name`` lies.
+
+        Raises:
+            BlobError: It could lead out of the folder, or be taken for a temporary file.
+        """
+        if not _NAME.fullmatch(name):
+            raise BlobError(
+                f"{name!r} cannot be the name of a blob: 3 to 200 of A-Z a-z 0-9 . _ -, not starting with . or -."
+            )
+        return self._root / name[:2] / name if self._fan_out else self._root / name
+
+    def _put(self, path: Path, data: bytes) -> None:
+        with self._explain_full(path):
+            if _size(path) == len(data):
+                os.utime(path)  # it is wanted again: too young for orphan collection
+            else:
+                with self._draft(path) as draft:
+                    with draft.open("xb") as file:
+                        file.write(data)
+                        _sync(file)
+                    draft.replace(path)
+            _sync_folder(path.parent)
+
+    def _adopt(self, source: Path, path: Path) -> None:
+        with self._explain_full(path):
+            try:
+                with source.open("rb") as file:
+                    _sync(file)
+            except FileNotFoundError as error:
+                raise BlobError(f"There is no file {source} to store as {path.name}.") from error
+            self._make_folder(path.parent)
+            try:
+                source.replace(path)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._move(source, path)
+            _sync_folder(path.parent)
+
+    def _move(self, source: Path, path: Path) -> None:
+        """Take over a file from another file system."""
+        with self._draft(path) as draft:
+            with source.open("rb") as old, draft.open("xb") as new:
+                shutil.copyfileobj(old, new, 1 << 20)
+                _sync(new)
+            draft.replace(path)
+        source.unlink()
+
+    def _get(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise BlobError(f"The bytes of {path.name} are missing.") from error
+
+    @contextmanager
+    def _draft(self, path: Path) -> Iterator[Path]:
+        """A temporary name beside ``path``; gone when writing fails."""
+        self._make_folder(path.parent)
+        draft = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explain_full(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            raise StorageFull(f"The disk that holds {self._root} is full: {path.name} was not stored.") from error
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a fan-out folder durably; its name must survive as well as what is in it."""
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            _sync_folder(self._root)
+
+    def _files(self, pattern: re.Pattern[str], before: float) -> Iterator[Path]:
+        """Files with such a name, last written before that time."""
+        folders = [path for path in self._root.iterdir() if path.is_dir()] if self._fan_out else [self._root]
+        for folder in folders:
+            for path in folder.iterdir():
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    if pattern.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before:
+                        yield path
+
+    def _sweep_temp(self, before: float) -> int:
+        leftovers = list(self._files(_TEMP_NAME, before))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _sync(file: BinaryIO) -> None:
+    """Make what was written durable."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,285 @@
+"""Opening the ledger's database: what is special about SQLite stands here and nowhere else.
+
+A file that is truncated, damaged, foreign or of a newer Rhapsode is refused and left untouched. A new file is built
+under another name and renamed, so that an empty file in its place always means damage.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.ledger.schema import nodes
+
+READERS = 4
+"""Connections that read."""
+
+_MAGIC = b"SQLite format 3\x00"
+_FULL_CHECK_LIMIT = 64 << 20
+"""Files up to this size (bytes) are checked in full at start: at most about 0.3 s."""
+_BUSY_S = 10
+"""How long to wait for another process that holds the write lock."""
+_PRAGMAS = {
+    "busy_timeout": _BUSY_S * 1000,
+    "foreign_keys": "ON",
+    "synchronous": "FULL",
+    "temp_store": "MEMORY",
+    "journal_size_limit": 64 << 20,
+    "wal_autocheckpoint": 4000,
+}
+_WRITER_PRAGMAS = {**_PRAGMAS, "cache_size": -16_000}
+_READER_PRAGMAS = {**_PRAGMAS, "cache_size": -4_000, "query_only": "ON"}
+
+
+_BEGIN_EPOCH = nodes.insert().values(opened_at=sa.bindparam("now")).returning(nodes.c.epoch)
+
+
+class Trouble(Enum):
+    """Whom an error concerns."""
+
+    COMMAND = "only the command that raised it"
+    GROUP = "the whole transaction; the next one may succeed"
+    FULL = "the whole transaction; the disk is full"
+    FATAL = "the ledger: what is on disk is no longer known"
+
+
+_TROUBLE = {
+    sqlite3.SQLITE_FULL: Trouble.FULL,
+    sqlite3.SQLITE_IOERR: Trouble.FATAL,
+    sqlite3.SQLITE_CORRUPT: Trouble.FATAL,
+    sqlite3.SQLITE_NOTADB: Trouble.FATAL,
+    sqlite3.SQLITE_BUSY: Trouble.GROUP,
+    sqlite3.SQLITE_LOCKED: Trouble.GROUP,
+    sqlite3.SQLITE_NOMEM: Trouble.GROUP,
+    sqlite3.SQLITE_READONLY: Trouble.GROUP,
+    sqlite3.SQLITE_CANTOPEN: Trouble.GROUP,
+    sqlite3.SQLITE_PROTOCOL: Trouble.GROUP,
+}
+
+
+class Database:
+    """An open SQLite file: one connection that writes, a few that read.
+
+    Args:
+        url_or_path: A path, or ``sqlite:///path``.
+
+    Raises:
+        LedgerError: The file cannot be used; it names the file and the way out, and nothing was changed.
+    """
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        self.path = _path_of(url_or_path)
+        with _as_ledger_error(self.path):
+            if _is_new(self.path):
+                _create(self.path)
+            else:
+                _check(self.path)
+            self._engine = _engine(self.path, _WRITER_PRAGMAS, 1)
+            self._readers = _engine(self.path, _READER_PRAGMAS, READERS)
+            _migrate(self._engine)
+            self._writer = self._engine.raw_connection()
+
+    def close(self) -> None:
+        """Close all connections; the last one empties the write-ahead log."""
+        self._readers.dispose()
+        self._writer.close()
+        self._engine.dispose()
+
+    def begin_epoch(self, now: float) -> int:
+        """Begin a new epoch for this node; larger than all before it, and durable."""
+        with _as_ledger_error(self.path):
+            sql, _ = self.compile(_BEGIN_EPOCH)
+            with closing(self.writer_cursor()) as cursor:
+                ((epoch,),) = cursor.execute(sql, {"now": now}).fetchall()
+            return int(epoch)
+
+    def reader(self) -> sa.Connection:
+        """A read-only connection that sees what is committed; close it to give it back. For any thread."""
+        return self._readers.connect()
+
+    def writer_cursor(self) -> sqlite3.Cursor:
+        """A cursor of the one connection that writes, which leaves BEGIN and COMMIT to its user."""
+        return self._driver.cursor()
+
+    def in_transaction(self) -> bool:
+        """Whether the writing connection has a transaction open."""
+        return self._driver.in_transaction
+
+    def compile(self, statement: sa.Executable) -> tuple[str, Mapping[str, Any]]:
+        """The SQL of a Core statement with named parameters, and the values of its constants."""
+        assert isinstance(statement, sa.ClauseElement)  # noqa: S101 - true of all Core statements; tells the type checker
+        compiled = statement.compile(dialect=self._engine.dialect)
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as above
+        return str(compiled), {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+
+    def trouble(self, error: Exception) -> Trouble:
+        """Whom an error of the writing connection concerns."""
+        code = getattr(error, "sqlite_errorcode", None)
+        return Trouble.COMMAND if code is None else _TROUBLE.get(code & 0xFF, Trouble.COMMAND)
+
+    @property
+    def _driver(self) -> sqlite3.Connection:
+        connection = self._writer.driver_connection
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - as above
+        return connection
+
+
+@contextmanager
+def _as_ledger_error(path: Path) -> Iterator[None]:
+    """Turn what the driver raises while opening into an error that names the file and the way out."""
+    try:
+        yield
+    except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise StorageFull(f"No space left for the ledger {path}: free some, then start again.") from error
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise _damaged(path, str(cause)) from error
+        raise LedgerError(f"The ledger {path} cannot be opened: {cause}. Check its folder and permissions.") from error
+
+
+def _damaged(path: Path, why: str) -> LedgerError:
+    return LedgerError(
+        f"The ledger {path} is damaged ({why}). Nothing was changed. Restore it from a backup, or move it away together "
+        f"with {path.name}-wal and {path.name}-shm to start with an empty one."
+    )
+
+
+def _path_of(url_or_path: str | Path) -> Path:
+    if isinstance(url_or_path, Path) or "://" not in url_or_path:
+        return Path(url_or_path).absolute()
+    try:
+        url = make_url(url_or_path)
+    except ArgumentError as error:
+        raise LedgerError(f"The ledger URL {url_or_path!r} cannot be read: {error}") from error
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        raise LedgerError(f"The ledger URL {url.render_as_string()} must be a path or sqlite:///path of a file.")
+    return Path(url.database).absolute()
+
+
+def _engine(path: Path, pragmas: Mapping[str, object], connections: int) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        isolation_level="AUTOCOMMIT",
+        paramstyle="named",
+        poolclass=sa.QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "cached_statements": 256, "timeout": _BUSY_S},
+    )
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for name, value in pragmas.items():
+            connection.execute(f"PRAGMA {name}={value}")
+
+    sa.event.listen(engine, "connect", prepare)
+    return engine
+
+
+def _is_new(path: Path) -> bool:
+    if path.exists():
+        return False
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise _damaged(path, f"the file is missing although its log {wal.name} is there")
+    return True
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that is not ours or not whole, without writing to it."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    size = path.stat().st_size
+    if len(header) < 100:
+        raise _damaged(path, f"it has only {size} bytes")
+    if not header.startswith(_MAGIC):
+        raise LedgerError(f"{path} is not a ledger: not an SQLite file. Nothing was changed. Name another file.")
+    wal = path.with_name(path.name + "-wal")
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        expected = _pragma(connection, "page_count") * _pragma(connection, "page_size")
+        # With a log, pages may live there only; without one the file must hold them all.
+        if size < expected and not (wal.exists() and wal.stat().st_size):
+            raise _damaged(path, f"it was cut off: {size} of {expected} bytes")
+        if not {"alembic_version", "jobs"} <= tables:
+            raise LedgerError(
+                f"{path} is not a ledger: another program's database. Nothing was changed. Name another file."
+            )
+        stored = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
+        if not stored or not stored <= _revisions():
+            raise LedgerError(
+                f"The ledger {path} was written by a newer Rhapsode (schema {', '.join(sorted(stored)) or 'unknown'}). "
+                "Nothing was changed. Install that version again, or name another data directory."
+            )
+        if size <= _FULL_CHECK_LIMIT:
+            (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if finding != "ok":
+                raise _damaged(path, str(finding))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
+
+
+def _create(path: Path) -> None:
+    """Build an empty ledger under another name, make it durable, and put it in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".new")
+    for leftover in (draft, draft.with_name(draft.name + "-journal"), draft.with_name(draft.name + "-wal")):
+        leftover.unlink(missing_ok=True)
+    engine = _engine(draft, _WRITER_PRAGMAS, 1)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        _migrate(engine)
+    finally:
+        engine.dispose()
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _migrate(engine: sa.Engine) -> None:
+    """Bring the schema up to date in one transaction."""
+    config = _config()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        with suppress(sa.exc.OperationalError):  # no such table: the schema is still to be built
+            if connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")

@@ -1,0 +1,134 @@
+"""What the ledger is asked: functions of a reading connection."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from rhapsode.ledger.base import Counts
+from rhapsode.ledger.retention import CANDIDATES
+from rhapsode.ledger.rows import (
+    JOB_COLUMNS,
+    SEGMENT_COLUMNS,
+    TAKE_COLUMNS,
+    to_event,
+    to_job,
+    to_segment_state,
+)
+from rhapsode.ledger.schema import LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, segments, takes
+from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
+
+IN_LIMIT = 500
+"""Values per IN list."""
+
+_GET = sa.select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job"))
+_TEXT = (
+    sa.select(job_texts.c.text)
+    .where(job_texts.c.job_id == bindparam("job"), job_texts.c.piece.between(bindparam("first"), bindparam("last")))
+    .order_by(job_texts.c.piece)
+)
+_SEGMENTS = (
+    sa.select(*SEGMENT_COLUMNS, *TAKE_COLUMNS)
+    .join_from(segments, takes, isouter=True)
+    .where(segments.c.job_id == bindparam("job"), segments.c.idx >= bindparam("first"))
+    .order_by(segments.c.idx)
+    .limit(bindparam("limit"))
+)
+_EVENTS = (
+    sa.select(events)
+    .where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+)
+_COUNTS = sa.select(jobs.c.status, sa.func.count()).where(LIVE).group_by(jobs.c.status)
+_WAITING_CHARS = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.text_chars - jobs.c.chars_done), 0)).where(
+    LIVE, UNFINISHED
+)
+_IS_TOUCHABLE = sa.select(jobs.c.id).where(jobs.c.id == bindparam("job"), LIVE, jobs.c.expires_at < bindparam("due"))
+
+
+def get_job(connection: sa.Connection, job_id: str) -> Job | None:
+    """See :meth:`rhapsode.ledger.base.Ledger.get_job`."""
+    row = connection.execute(_GET, {"job": job_id}).first()
+    return None if row is None else to_job(row)
+
+
+def list_jobs(
+    connection: sa.Connection,
+    owner: str | None,
+    status: JobStatus | None,
+    before: tuple[float, str] | None,
+    limit: int,
+) -> Sequence[Job]:
+    """See :meth:`rhapsode.ledger.base.Ledger.list_jobs`."""
+    query = sa.select(*JOB_COLUMNS).where(LIVE).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if status is not None:
+        query = query.where(jobs.c.status == status.value)
+    if before is not None:
+        query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < before)
+    return [to_job(row) for row in connection.execute(query)]
+
+
+def read_text(connection: sa.Connection, job_id: str, offset: int, length: int) -> str:
+    """See :meth:`rhapsode.ledger.base.Ledger.read_text`."""
+    first = offset // TEXT_PIECE
+    pieces = connection.execute(
+        _TEXT, {"job": job_id, "first": first, "last": (offset + length - 1) // TEXT_PIECE}
+    ).scalars()
+    start = offset - first * TEXT_PIECE
+    return "".join(pieces)[start : start + length]
+
+
+def list_segments(
+    connection: sa.Connection, job_id: str, start: int, limit: int, status: SegmentStatus | None
+) -> Sequence[SegmentState]:
+    """See :meth:`rhapsode.ledger.base.Ledger.segments`."""
+    query = _SEGMENTS if status is None else _SEGMENTS.where(segments.c.status == status.value)
+    rows = connection.execute(query, {"job": job_id, "first": start, "limit": limit})
+    return [to_segment_state(row) for row in rows]
+
+
+def list_events(connection: sa.Connection, job_id: str, after: int, limit: int) -> Sequence[Event]:
+    """See :meth:`rhapsode.ledger.base.Ledger.events`."""
+    rows = connection.execute(_EVENTS, {"job": job_id, "after": after, "limit": limit})
+    return [to_event(row) for row in rows]
+
+
+def unreferenced_takes(connection: sa.Connection, limit: int) -> Sequence[str]:
+    """Digests of takes that no segment references at this moment."""
+    return connection.execute(CANDIDATES, {"limit": limit}).scalars().all()
+
+
+def known_takes(connection: sa.Connection, digests: Sequence[str]) -> frozenset[str]:
+    """See :meth:`rhapsode.ledger.base.Ledger.known_takes`."""
+    return _known(connection, sa.select(takes.c.digest), takes.c.digest, digests)
+
+
+def known_results(connection: sa.Connection, names: Sequence[str]) -> frozenset[str]:
+    """See :meth:`rhapsode.ledger.base.Ledger.known_results`."""
+    return _known(connection, sa.select(jobs.c.result_name).where(LIVE), jobs.c.result_name, names)
+
+
+def _known(
+    connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], values: Sequence[str]
+) -> frozenset[str]:
+    found: set[str] = set()
+    for start in range(0, len(values), IN_LIMIT):
+        found.update(connection.execute(query.where(column.in_(values[start : start + IN_LIMIT]))).scalars())
+    return frozenset(found)
+
+
+def is_touchable(connection: sa.Connection, job_id: str, due: float) -> bool:
+    """Whether a job expires before ``due``: reading its result is then worth a write."""
+    return connection.execute(_IS_TOUCHABLE, {"job": job_id, "due": due}).first() is not None
+
+
+def counts(connection: sa.Connection) -> Counts:
+    """See :meth:`rhapsode.ledger.base.Ledger.counts`."""
+    by_status: Mapping[JobStatus, int] = {
+        JobStatus(status): count for status, count in connection.execute(_COUNTS).tuples()
+    }
+    return Counts(by_status, connection.execute(_WAITING_CHARS).scalar_one())

@@ -1,0 +1,164 @@
+"""Tables of the ledger. The migrations build them; a test compares the two.
+
+Only types whose Python values need no conversion are used, so that compiled statements can run on the bare driver.
+Everything that differs between databases stands in :mod:`rhapsode.ledger.database` and :func:`insert`.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+TEXT_PIECE = 65_536
+"""Characters of a job's text per row, so that reading a window does not load a whole book."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(constraint_name)s",
+    }
+)
+
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("opened_at", sa.Float, nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("attached", sa.Boolean, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("text_chars", sa.Integer, nullable=False),
+    sa.Column("planned_chars", sa.Integer, nullable=False),
+    sa.Column("plan_done", sa.Boolean, nullable=False),
+    sa.Column("plan_cursor", sa.Text, nullable=False),
+    sa.Column("segments_total", sa.Integer, nullable=False),
+    sa.Column("segments_done", sa.Integer, nullable=False),
+    sa.Column("chars_done", sa.Integer, nullable=False),
+    sa.Column("samples_done", sa.Integer, nullable=False),
+    sa.Column("rate", sa.Integer, nullable=False),
+    sa.Column("synth_seconds", sa.Float, nullable=False),
+    sa.Column("event_seq", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Float),
+    sa.Column("first_audio_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("emptied", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("failed_segment", sa.Integer),
+    sa.Column("result_name", sa.Text),
+    sa.Column("result_format", sa.Text),
+    sa.Column("result_size", sa.Integer),
+    sa.Column("result_digest", sa.Text),
+    sa.Column("result_samples", sa.Integer),
+    sa.Column("result_rate", sa.Integer),
+    sa.Column("result_revision", sa.Integer),
+    sa.Column("warnings", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+)
+
+LIVE = jobs.c.deleted.is_(sa.false())
+"""Not a tombstone. Literal, like the conditions below, so that partial indexes apply."""
+UNFINISHED = jobs.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+RETRIABLE = jobs.c.status.in_([sa.literal_column("'failed'"), sa.literal_column("'cancelled'")])
+LEFTOVER = sa.and_(jobs.c.deleted.is_(sa.true()), jobs.c.emptied.is_(sa.false()))
+"""A tombstone whose text, segments and events are still being deleted."""
+
+
+def _partial(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[Any], unique: bool = False) -> sa.Index:
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_partial("ix_jobs_created", LIVE, jobs.c.created_at, jobs.c.id)
+_partial("ix_jobs_owner", LIVE, jobs.c.owner, jobs.c.created_at, jobs.c.id)
+_partial("ix_jobs_status", LIVE, jobs.c.status, jobs.c.created_at, jobs.c.id)
+_partial("ix_jobs_expiry", jobs.c.expires_at.is_not(None), jobs.c.expires_at)
+_partial("ix_jobs_leftover", LEFTOVER, jobs.c.id)
+_partial("ix_jobs_result", jobs.c.result_name.is_not(None), jobs.c.result_name)
+_partial("ux_jobs_idempotency", jobs.c.idempotency_key.is_not(None), jobs.c.owner, jobs.c.idempotency_key, unique=True)
+
+job_texts = sa.Table(
+    "job_texts",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("piece", sa.Integer, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+takes = sa.Table(
+    "takes",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("samples", sa.Integer, nullable=False),
+    sa.Column("rate", sa.Integer, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("synth_seconds", sa.Float, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+take_keys = sa.Table(
+    "take_keys",
+    metadata,
+    sa.Column("input_key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, sa.ForeignKey(takes.c.digest, ondelete="CASCADE"), nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("idx", sa.Integer, primary_key=True),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("end", sa.Integer, nullable=False),
+    sa.Column("chars", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("spoken", sa.Text, nullable=False),
+    sa.Column("boundary", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("variant", sa.Integer, nullable=False),
+    sa.Column("take_digest", sa.Text, sa.ForeignKey(takes.c.digest)),
+    sa.Column("error", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+RUNNING_SEGMENT = segments.c.status == sa.literal_column("'running'")
+
+_partial("ix_segments_running", RUNNING_SEGMENT, segments.c.job_id, segments.c.idx)
+_partial("ix_segments_take", segments.c.take_digest.is_not(None), segments.c.take_digest)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def insert(table: sa.Table) -> sqlite.Insert:
+    """An INSERT that can say ON CONFLICT; Core has no common word for it, though SQLite and PostgreSQL write it alike."""
+    return sqlite.insert(table)

@@ -1,0 +1,209 @@
+"""The ledger in an SQL database: one writer that commits in groups, a few readers."""
+
+# ruff: noqa: D102 - what the methods promise stands in the contract
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from rhapsode.errors import LedgerError
+from rhapsode.ledger import queries, retention, segment_transitions, transitions
+from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Waiting
+from rhapsode.ledger.database import READERS, Database
+from rhapsode.ledger.transaction import Transaction
+from rhapsode.ledger.writer import Writer, exit_process
+from rhapsode.model import Event, Fence, Job, JobStatus, Result, SegmentState, SegmentStatus, Take
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class SqlLedger(Ledger):
+    """See :class:`rhapsode.ledger.base.Ledger`.
+
+    Args:
+        url_or_path: A file's path or ``sqlite:///path``; its folder is made when it is missing.
+        clock: Seconds since the epoch.
+        ttl_s: How long a job lives after its end, seconds.
+        on_fatal: Called (in the writer's thread) when a write could not be made durable; ends the process by default.
+    """
+
+    def __init__(
+        self,
+        url_or_path: str | Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        ttl_s: float,
+        on_fatal: Callable[[LedgerError], None] = exit_process,
+    ) -> None:
+        self._url_or_path = url_or_path
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._on_fatal = on_fatal
+        self._callbacks: list[Callable[[Sequence[Event]], None]] = []
+        self._database: Database | None = None
+        self._writer: Writer | None = None
+        self._readers: ThreadPoolExecutor | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> int:
+        database = await asyncio.to_thread(Database, self._url_or_path)
+        epoch = await asyncio.to_thread(database.begin_epoch, self._clock())
+        self._database = database
+        self._writer = Writer(database, epoch, self._clock, self._publish, self._on_fatal)
+        self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
+        return epoch
+
+    async def close(self) -> None:
+        if self._database is None or self._writer is None or self._readers is None:
+            return
+        await self._writer.close()
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._database.close)
+        self._database = self._writer = self._readers = None
+
+    def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
+        self._callbacks.append(callback)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, job: NewJob) -> tuple[Job, bool]:
+        return await self._write(transitions.submit, job)
+
+    async def get_job(self, job_id: str) -> Job | None:
+        return await self._read(queries.get_job, job_id)
+
+    async def list_jobs(
+        self,
+        owner: str | None = None,
+        status: JobStatus | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        return await self._read(queries.list_jobs, owner, status, before, limit)
+
+    async def read_text(self, job_id: str, offset: int, length: int) -> str:
+        return await self._read(queries.read_text, job_id, offset, length)
+
+    async def adopt(self) -> Sequence[Waiting]:
+        return await self._write(transitions.adopt, self._ttl_s)
+
+    async def start_job(self, fence: Fence) -> Job:
+        return await self._write(transitions.start_job, fence)
+
+    async def complete_job(self, fence: Fence, result: Result) -> Job:
+        return await self._write(transitions.complete_job, fence, result, self._ttl_s)
+
+    async def fail_job(self, fence: Fence, error: str, segment: int | None = None) -> Job:
+        return await self._write(transitions.fail_job, fence, error, segment, self._ttl_s)
+
+    async def cancel_job(self, job_id: str, reason: str) -> Job:
+        return await self._write(transitions.cancel_job, job_id, reason, self._ttl_s)
+
+    async def retry_job(self, job_id: str) -> Job:
+        return await self._write(transitions.retry_job, job_id)
+
+    async def keep_job(self, job_id: str, kept: bool = True) -> Job:
+        return await self._write(transitions.keep_job, job_id, kept, self._ttl_s)
+
+    async def touch_result(self, job_id: str) -> None:
+        due = self._clock() + self._ttl_s - transitions.TOUCH_STEP_S
+        if await self._read(queries.is_touchable, job_id, due):
+            await self._write(transitions.touch_result, job_id, self._ttl_s)
+
+    async def purge_job(self, job_id: str) -> Job:
+        job = await self._write(retention.bury, job_id, self._ttl_s)
+        await self._empty(job_id)
+        return job
+
+    async def warn_job(self, job_id: str, warnings: Sequence[str]) -> None:
+        await self._write(transitions.warn_job, job_id, warnings)
+
+    # -- plan and segments --------------------------------------------------------------------------------------
+
+    async def extend_plan(self, fence: Fence, part: PlanPart) -> Job:
+        return await self._write(segment_transitions.extend_plan, fence, part)
+
+    async def claim(self, fence: Fence, index: int, input_key: str, shared: bool) -> Claim:
+        return await self._write(segment_transitions.claim, fence, index, input_key, shared)
+
+    async def complete_segment(self, fence: Fence, index: int, attempt: int, input_key: str, take: Take) -> Job:
+        return await self._write(segment_transitions.complete_segment, fence, index, attempt, input_key, take)
+
+    async def release_segment(self, fence: Fence, index: int, attempt: int) -> None:
+        await self._write(segment_transitions.release_segment, fence, index, attempt)
+
+    async def fail_segment(
+        self, fence: Fence, index: int, attempt: int, error: str, charge: bool, budget: int
+    ) -> SegmentState:
+        return await self._write(segment_transitions.fail_segment, fence, index, attempt, error, charge, budget)
+
+    async def reset_segment(self, fence: Fence, index: int) -> None:
+        await self._write(segment_transitions.reset_segment, fence, index)
+
+    async def segments(
+        self, job_id: str, start: int = 0, limit: int = 256, status: SegmentStatus | None = None
+    ) -> Sequence[SegmentState]:
+        return await self._read(queries.list_segments, job_id, start, limit, status)
+
+    # -- events, clean-up, overview -----------------------------------------------------------------------------
+
+    async def events(self, job_id: str, after: int = 0, limit: int = 500) -> Sequence[Event]:
+        return await self._read(queries.list_events, job_id, after, limit)
+
+    async def expire_jobs(self, now: float, limit: int = 100) -> Sequence[Job]:
+        expired = await self._write(retention.bury_expired, now, limit)
+        for job_id in await self._write(retention.leftovers):
+            await self._empty(job_id)
+        return expired
+
+    async def drop_unreferenced_takes(self, limit: int = 500) -> Sequence[str]:
+        # A reader finds candidates among all takes, so that the writer has only those to look at.
+        candidates = await self._read(queries.unreferenced_takes, limit)
+        return await self._write(retention.drop_takes, candidates) if candidates else ()
+
+    async def known_takes(self, digests: Sequence[str]) -> frozenset[str]:
+        return await self._read(queries.known_takes, digests)
+
+    async def known_results(self, names: Sequence[str]) -> frozenset[str]:
+        return await self._read(queries.known_results, names)
+
+    async def counts(self) -> Counts:
+        return await self._read(queries.counts)
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    async def _empty(self, job_id: str) -> None:
+        while not await self._write(retention.empty, job_id):
+            pass
+
+    async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._writer is None:
+            raise LedgerError("The ledger is not open.")
+        return await self._writer.call(command, *args, **kwargs)
+
+    async def _read(self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._database is None or self._readers is None:
+            raise LedgerError("The ledger is not open.")
+        database = self._database
+
+        def run() -> T:
+            with database.reader() as connection:
+                return query(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(events)
+            except Exception:  # a listener's mistake must not hold up the answers of this commit
+                log.exception("A listener of ledger events failed")

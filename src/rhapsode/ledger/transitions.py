@@ -1,0 +1,294 @@
+"""Transitions of jobs, as commands of the writer. Each is compare-and-set, with its event in the same transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
+from rhapsode.ledger.base import NewJob, Waiting
+from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, job_values, result_values, to_job, to_json
+from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
+from rhapsode.ledger.transaction import Transaction
+from rhapsode.model import Fence, Job, JobStatus, Priority, Result, SegmentStatus
+
+IS_JOB = sa.and_(jobs.c.id == bindparam("job"), LIVE)
+OWNED = sa.and_(IS_JOB, jobs.c.epoch == bindparam("fence_epoch"), jobs.c.run == bindparam("fence_run"))
+"""The caller still holds the job: compare with :func:`fenced`."""
+IS_RUNNING = jobs.c.status == JobStatus.RUNNING.value
+NEXT_EVENT: Mapping[str, Any] = {"event_seq": jobs.c.event_seq + 1}
+
+TOUCH_STEP_S = 60.0
+"""Reading a result extends its life at most this often, seconds."""
+
+_GET = sa.select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job"))
+_BY_KEY = sa.select(*JOB_COLUMNS).where(
+    jobs.c.owner == bindparam("key_owner"),
+    jobs.c.idempotency_key == bindparam("key"),
+    jobs.c.idempotency_key.is_not(None),
+)
+_INSERT = jobs.insert()
+_INSERT_TEXT = job_texts.insert()
+_START = (
+    sa.update(jobs)
+    .where(OWNED, jobs.c.status == JobStatus.QUEUED.value)
+    .values(**NEXT_EVENT, status=JobStatus.RUNNING.value, started_at=bindparam("now"))
+    .returning(*JOB_COLUMNS)
+)
+_EXPIRY = sa.case((jobs.c.kept, sa.null()), else_=bindparam("expiry"))
+_COMPLETE = (
+    sa.update(jobs)
+    .where(OWNED, IS_RUNNING, jobs.c.plan_done, jobs.c.segments_done == jobs.c.segments_total)
+    .values(
+        **NEXT_EVENT,
+        **{column: bindparam(f"new_{column}") for column in NO_RESULT},
+        status=JobStatus.COMPLETED.value,
+        ended_at=bindparam("now"),
+        expires_at=_EXPIRY,
+    )
+    .returning(*JOB_COLUMNS)
+)
+_FAIL = (
+    sa.update(jobs)
+    .where(OWNED, UNFINISHED)
+    .values(
+        **NEXT_EVENT,
+        status=JobStatus.FAILED.value,
+        error=bindparam("cause"),
+        failed_segment=bindparam("segment"),
+        ended_at=bindparam("now"),
+        expires_at=_EXPIRY,
+    )
+    .returning(*JOB_COLUMNS)
+)
+_CANCEL = (
+    sa.update(jobs)
+    .where(IS_JOB, UNFINISHED)
+    .values(**NEXT_EVENT, status=JobStatus.CANCELLED.value, ended_at=bindparam("now"), expires_at=_EXPIRY)
+    .returning(*JOB_COLUMNS)
+)
+_RETRY = (
+    sa.update(jobs)
+    .where(IS_JOB, RETRIABLE)
+    .values(
+        **NEXT_EVENT,
+        **NO_RESULT,
+        status=JobStatus.QUEUED.value,
+        run=jobs.c.run + 1,
+        epoch=bindparam("own_epoch"),
+        started_at=None,
+        ended_at=None,
+        expires_at=None,
+        error=None,
+        failed_segment=None,
+    )
+    .returning(*JOB_COLUMNS)
+)
+_KEEP = (
+    sa.update(jobs)
+    .where(IS_JOB)
+    .values(
+        **NEXT_EVENT,
+        kept=bindparam("keep", type_=sa.Boolean),
+        expires_at=sa.case(
+            (sa.or_(bindparam("keep", type_=sa.Boolean), jobs.c.ended_at.is_(None)), sa.null()),
+            else_=bindparam("expiry"),
+        ),
+    )
+    .returning(*JOB_COLUMNS)
+)
+_TOUCH = sa.update(jobs).where(IS_JOB, jobs.c.expires_at < bindparam("expiry")).values(expires_at=bindparam("expiry"))
+_WARN = (
+    sa.update(jobs).where(IS_JOB).values(**NEXT_EVENT, warnings=bindparam("all_warnings")).returning(jobs.c.event_seq)
+)
+_PAUSE_SEGMENTS = (
+    sa.update(segments)
+    .where(segments.c.job_id == bindparam("job"), RUNNING_SEGMENT)
+    .values(status=SegmentStatus.PENDING.value)
+)
+_RENEW_SEGMENTS = (
+    sa.update(segments)
+    .where(segments.c.job_id == bindparam("job"), segments.c.status != SegmentStatus.DONE.value)
+    .values(status=SegmentStatus.PENDING.value, failures=0, error=None)
+)
+_FOREIGN = sa.and_(LIVE, UNFINISHED, jobs.c.epoch < bindparam("own_epoch"))
+_FOREIGN_ATTACHED = sa.select(jobs.c.id).where(_FOREIGN, jobs.c.attached)
+_PAUSE_FOREIGN = (
+    sa.update(segments)
+    .where(RUNNING_SEGMENT, segments.c.job_id.in_(sa.select(jobs.c.id).where(_FOREIGN)))
+    .values(status=SegmentStatus.PENDING.value)
+)
+_ADOPT = sa.update(jobs).where(_FOREIGN).values(epoch=bindparam("own_epoch"))
+_WAITING = (
+    sa.select(
+        jobs.c.id,
+        jobs.c.owner,
+        jobs.c.priority,
+        jobs.c.created_at,
+        jobs.c.text_chars,
+        jobs.c.chars_done,
+        jobs.c.status,
+    )
+    .where(LIVE, UNFINISHED, jobs.c.epoch == bindparam("own_epoch"))
+    .order_by(jobs.c.created_at, jobs.c.id)
+)
+
+
+def fenced(fence: Fence) -> dict[str, Any]:
+    """The parameters of :data:`OWNED`."""
+    return {"job": fence.job_id, "fence_epoch": fence.epoch, "fence_run": fence.run}
+
+
+def refusal(fence: Fence, what: str) -> Refused:
+    """The write lost: the job went on without its author."""
+    return Refused(f"Job {fence.job_id}, run {fence.run}: {what} was refused, because the job has moved on.")
+
+
+def find(tx: Transaction, job_id: str) -> Job:
+    """The job as it stands.
+
+    Raises:
+        NotFound, Gone: No such job; a tombstone.
+    """
+    row = tx.one(_GET, job=job_id)
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.", "job_id")
+    job = to_job(row)
+    if job.deleted:
+        raise Gone(f"Job {job_id} was deleted or has expired.")
+    return job
+
+
+def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
+    """See :meth:`rhapsode.ledger.base.Ledger.submit`."""
+    if new.idempotency_key is not None:
+        row = tx.one(_BY_KEY, key_owner=new.owner, key=new.idempotency_key)
+        if row is not None:
+            if row[-1] != new.fingerprint:
+                raise InvalidInput(
+                    f"Idempotency-Key {new.idempotency_key!r} was used before with another body: send a new key.",
+                    "Idempotency-Key",
+                )
+            return to_job(row), False
+    values = job_values(new, tx.epoch, tx.now)
+    tx.run(_INSERT, **values)
+    pieces = range(0, len(new.text), TEXT_PIECE)
+    try:
+        tx.run_many(
+            _INSERT_TEXT,
+            [
+                {"job_id": new.id, "piece": piece, "text": new.text[start : start + TEXT_PIECE]}
+                for piece, start in enumerate(pieces)
+            ],
+        )
+    except UnicodeEncodeError as error:
+        raise InvalidInput("text must be valid Unicode, without lone surrogates.", "text") from error
+    tx.emit(new.id, 1, "job.queued", {})
+    return to_job(tuple(values[column.key] for column in JOB_COLUMNS)), True
+
+
+def start_job(tx: Transaction, fence: Fence) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.start_job`."""
+    row = tx.one(_START, **fenced(fence), now=tx.now)
+    if row is not None:
+        job = to_job(row)
+        tx.emit(job.id, job.event_seq, "job.started", {"run": job.run})
+        return job
+    row = tx.one(_GET, job=fence.job_id)
+    if row is None or (job := to_job(row)).fence != fence or job.status is not JobStatus.RUNNING or job.deleted:
+        raise refusal(fence, "its start")
+    return job
+
+
+def complete_job(tx: Transaction, fence: Fence, result: Result, ttl_s: float) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.complete_job`."""
+    columns = {f"new_{column}": value for column, value in result_values(result).items()}
+    row = tx.one(_COMPLETE, **fenced(fence), **columns, now=tx.now, expiry=tx.now + ttl_s)
+    if row is None:
+        raise refusal(fence, "its result")
+    job = to_job(row)
+    data = {"result": result.name, "format": result.format, "size": result.size, "samples": result.samples}
+    tx.emit(job.id, job.event_seq, "job.completed", {**data, "rate": result.rate})
+    return job
+
+
+def fail_job(tx: Transaction, fence: Fence, error: str, segment: int | None, ttl_s: float) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.fail_job`."""
+    row = tx.one(_FAIL, **fenced(fence), cause=error, segment=segment, now=tx.now, expiry=tx.now + ttl_s)
+    if row is None:
+        raise refusal(fence, "its failure")
+    job = to_job(row)
+    tx.run(_PAUSE_SEGMENTS, job=job.id)
+    tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment})
+    return job
+
+
+def cancel_job(tx: Transaction, job_id: str, reason: str, ttl_s: float) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.cancel_job`."""
+    row = tx.one(_CANCEL, job=job_id, now=tx.now, expiry=tx.now + ttl_s)
+    if row is None:
+        job = find(tx, job_id)
+        if job.status is not JobStatus.CANCELLED:
+            raise Conflict(f"Job {job_id} is {job.status} and can no longer be cancelled.")
+        return job
+    job = to_job(row)
+    tx.run(_PAUSE_SEGMENTS, job=job_id)
+    tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason})
+    return job
+
+
+def retry_job(tx: Transaction, job_id: str) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.retry_job`."""
+    row = tx.one(_RETRY, job=job_id, own_epoch=tx.epoch)
+    if row is None:
+        job = find(tx, job_id)
+        raise Conflict(f"Job {job_id} is {job.status}: only failed and cancelled jobs can be retried.")
+    job = to_job(row)
+    tx.run(_RENEW_SEGMENTS, job=job_id)
+    tx.emit(job_id, job.event_seq, "job.retried", {"run": job.run})
+    return job
+
+
+def keep_job(tx: Transaction, job_id: str, kept: bool, ttl_s: float) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.keep_job`. Letting go of a job gives it a whole new time to live."""
+    job = find(tx, job_id)
+    if job.kept == kept:
+        return job
+    row = tx.one(_KEEP, job=job_id, keep=kept, expiry=tx.now + ttl_s)
+    assert row is not None  # noqa: S101 - found above, in this transaction
+    job = to_job(row)
+    tx.emit(job_id, job.event_seq, "job.kept", {"kept": kept})
+    return job
+
+
+def touch_result(tx: Transaction, job_id: str, ttl_s: float) -> None:
+    """See :meth:`rhapsode.ledger.base.Ledger.touch_result`."""
+    tx.run(_TOUCH, job=job_id, expiry=tx.now + ttl_s)
+
+
+def warn_job(tx: Transaction, job_id: str, warnings: Sequence[str]) -> None:
+    """See :meth:`rhapsode.ledger.base.Ledger.warn_job`."""
+    add_warnings(tx, find(tx, job_id), warnings)
+
+
+def add_warnings(tx: Transaction, job: Job, warnings: Sequence[str]) -> None:
+    """Store the warnings that the job does not have yet, with their event."""
+    fresh = [warning for warning in dict.fromkeys(warnings) if warning not in job.warnings]
+    if not fresh:
+        return
+    row = tx.one(_WARN, job=job.id, all_warnings=to_json([*job.warnings, *fresh]))
+    assert row is not None  # noqa: S101 - the caller found it in this transaction
+    tx.emit(job.id, row[0], "job.warning", {"warnings": fresh})
+
+
+def adopt(tx: Transaction, ttl_s: float) -> Sequence[Waiting]:
+    """See :meth:`rhapsode.ledger.base.Ledger.adopt`."""
+    for (job_id,) in tx.all(_FOREIGN_ATTACHED, own_epoch=tx.epoch):
+        cancel_job(tx, job_id, "The server that its client waited for has ended.", ttl_s)
+    tx.run(_PAUSE_FOREIGN, own_epoch=tx.epoch)
+    tx.run(_ADOPT, own_epoch=tx.epoch)
+    return [
+        Waiting(id_, owner, Priority(priority), created_at, text_chars, chars_done, JobStatus(status))
+        for id_, owner, priority, created_at, text_chars, chars_done, status in tx.all(_WAITING, own_epoch=tx.epoch)
+    ]

@@ -1,0 +1,198 @@
+"""The one thread that writes: takes all commands that wait, runs them in one transaction, makes it durable, answers.
+
+A command is a function of a :class:`Transaction`. Each runs in its own savepoint, so that a refusal harms nobody else
+in its group. Answers and events reach the event loop after the commit, in order, in one call per group.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from rhapsode.errors import LedgerError, RhapsodeError, StorageFull
+from rhapsode.ledger.database import Database, Trouble
+from rhapsode.ledger.transaction import Transaction
+from rhapsode.model import Event
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+GROUP_LIMIT = 256
+"""Commands per transaction: bounds how long the first of them waits for the last."""
+EXIT_CODE = 70
+"""Of the process when the ledger can no longer be trusted (EX_SOFTWARE)."""
+
+
+@dataclass(slots=True)
+class _Command:
+    function: Callable[[Transaction], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+def exit_process(error: LedgerError) -> None:
+    """End this process at once: after a failed fsync nobody knows what is on disk; a restart reads it anew."""
+    log.critical("%s", error)
+    os._exit(EXIT_CODE)
+
+
+class Writer:
+    """Runs commands in the order in which they were called. Used from one event loop.
+
+    Args:
+        database: Open; its writing connection belongs to this thread from now on.
+        epoch: Of this node.
+        clock: Seconds since the epoch.
+        publish: Called on the event loop with the events of each commit.
+        on_fatal: Called in the thread when a commit failed for another reason than a full disk.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        epoch: int,
+        clock: Callable[[], float],
+        publish: Callable[[Sequence[Event]], None],
+        on_fatal: Callable[[LedgerError], None],
+    ) -> None:
+        self._database = database
+        self._transaction = Transaction(database, epoch, clock)
+        self._publish = publish
+        self._on_fatal = on_fatal
+        self._loop = asyncio.get_running_loop()
+        self._called: list[_Command] = []
+        self._queue: queue.SimpleQueue[list[_Command] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._fatal: LedgerError | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    async def call(self, function: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function(transaction, …)`` in the thread; its result once it is durable.
+
+        Raises:
+            LedgerError: The ledger is closed, or the commit failed.
+            StorageFull: The disk is full; nothing was written.
+        """
+        if self._closed:
+            raise LedgerError("The ledger is closed.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        # All commands of one turn of the event loop make one group: the thread is woken once, the disk synced once.
+        if not self._called:
+            self._loop.call_soon(self._hand_over)
+        self._called.append(_Command(lambda transaction: function(transaction, *args, **kwargs), future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what was called, then end the thread."""
+        self._closed = True
+        self._hand_over()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        if self._called:
+            self._queue.put(self._called)
+            self._called = []
+
+    def _run(self) -> None:
+        waiting: list[_Command] = []
+        last = False
+        while waiting or not last:
+            if not waiting:
+                last = self._take(waiting)
+            while not last and len(waiting) < GROUP_LIMIT and not self._queue.empty():
+                last = self._take(waiting)
+            group, waiting = waiting[:GROUP_LIMIT], waiting[GROUP_LIMIT:]
+            if group:
+                self._settle(group)
+        self._transaction.close()
+
+    def _take(self, waiting: list[_Command]) -> bool:
+        """Add the next commands to ``waiting``; whether it was the sign to end."""
+        commands = self._queue.get()
+        waiting.extend(commands or ())
+        return commands is None
+
+    def _settle(self, group: Sequence[_Command]) -> None:
+        """Run a group, make it durable, and hand out results and events, or one error to all."""
+        try:
+            self._commit(group)
+        except Exception as error:  # whatever it is, the callers must hear of it
+            log.exception("A transaction of the ledger failed")
+            failure = self._give_up(error)
+            for command in group:
+                command.error = failure
+        events, self._transaction.events = self._transaction.events, []
+        with suppress(RuntimeError):  # the event loop was closed without closing the ledger: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._deliver, group, events)
+        if self._fatal is not None:
+            self._on_fatal(self._fatal)
+
+    def _commit(self, group: Sequence[_Command]) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+        self._transaction.execute("BEGIN IMMEDIATE")
+        for command in group:
+            self._attempt(command, alone=len(group) == 1)
+        if self._transaction.is_open:
+            self._transaction.execute("COMMIT")
+
+    def _attempt(self, command: _Command, alone: bool) -> None:
+        """Run one command; when it raises, undo what it did and keep the error as its outcome."""
+        transaction = self._transaction
+        transaction.tick()
+        emitted = len(transaction.events)
+        if not alone:
+            transaction.execute("SAVEPOINT command")
+        try:
+            command.result = command.function(transaction)
+        except Exception as error:
+            if self._database.trouble(error) is not Trouble.COMMAND:
+                raise
+            command.error = error
+            del transaction.events[emitted:]
+            transaction.execute("ROLLBACK" if alone else "ROLLBACK TO command")
+        if not alone:
+            transaction.execute("RELEASE command")
+
+    def _give_up(self, error: Exception) -> RhapsodeError:
+        """Roll the group back; what its callers are told."""
+        transaction, path = self._transaction, self._database.path
+        transaction.events.clear()
+        trouble = self._database.trouble(error)
+        try:
+            if transaction.is_open:
+                transaction.execute("ROLLBACK")
+        except Exception as second:
+            log.exception("Rolling back failed")
+            error, trouble = second, Trouble.FATAL
+        if trouble is Trouble.FULL:
+            return StorageFull(f"The disk that holds the ledger {path} is full: nothing was stored. Free some space.")
+        if trouble is Trouble.GROUP:
+            return LedgerError(f"The ledger {path} could not be written just now: {error}.")
+        if self._fatal is None:
+            self._fatal = LedgerError(
+                f"The ledger {path} could not be made durable: {error}. Check the disk, then start again."
+            )
+        return self._fatal
+
+    def _deliver(self, group: Sequence[_Command], events: Sequence[Event]) -> None:
+        """On the event loop: publish what is durable now and wake the callers."""
+        if events:
+            self._publish(events)
+        for command in group:
+            if command.future.done():  # its caller was cancelled
+                continue
+            if command.error is not None:
+                command.future.set_exception(command.error)
+            else:
+                command.future.set_result(command.result)
