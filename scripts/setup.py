@@ -1,0 +1,176 @@
+"""Make .venv ready: the shared set-up step of start.sh and test.sh. Standard library only.
+
+    python scripts/setup.py run            # what the server needs
+    python scripts/setup.py test           # and what the checks need
+    python scripts/setup.py --check run    # exit 0 when nothing is to be done, else 1
+
+A stamp in .venv says what was installed; it is removed first and written last, so that an interrupted set-up starts over.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "rhapsode-stamp"
+MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
+NETWORK_SIGNS = (
+    "connection",
+    "resolve",
+    "resolution",
+    "timed out",
+    "proxy",
+    "ssl",
+    "no matching distribution",
+    "unreachable",
+)
+
+
+class SetupFailed(Exception):
+    """The set-up cannot go on; the message says why and what to do."""
+
+
+def fingerprint(mode: str) -> str:
+    """What .venv has to match: the pins, the project file, the Python and the place (scripts hold absolute paths)."""
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT}".encode())
+    for path in [ROOT / "pyproject.toml", Path(__file__), *(requirements(name) for name in MODES[mode])]:
+        digest.update(path.read_bytes())
+    return f"{mode} {digest.hexdigest()}"
+
+
+def requirements(name: str) -> Path:
+    """The lock file of a group."""
+    return ROOT / "requirements" / f"{name}.txt"
+
+
+def is_ready(mode: str) -> bool:
+    """Whether .venv holds what the mode needs; a set-up for the checks also serves the server."""
+    try:
+        stamp = STAMP.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return stamp in {fingerprint(mode), fingerprint("test")}
+
+
+def set_up(mode: str) -> None:
+    """Create or update .venv.
+
+    Raises:
+        SetupFailed: Something is missing; .venv is left without its stamp.
+    """
+    started = time.monotonic()
+    if STAMP.exists() and _runs(PYTHON):
+        mode = "test" if STAMP.read_text(encoding="utf-8").startswith("test") else mode
+        STAMP.unlink()
+        say("The set-up has changed: updating .venv")
+    else:
+        half_made = " (the last set-up was not finished)" if VENV.exists() else ""
+        say(f"Creating .venv with Python {'.'.join(map(str, sys.version_info[:3]))}{half_made}")
+        _create_venv()
+    say(
+        "Installing packages; the first time this downloads some 300 MB"
+        if mode == "run"
+        else "Installing packages and test tools"
+    )
+    locked = [part for name in MODES[mode] for part in ("-r", str(requirements(name)))]
+    _pip("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", *locked)
+    _pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    _pip("check")
+    STAMP.write_text(fingerprint(mode), encoding="utf-8")
+    say(f"Set-up done in {time.monotonic() - started:.0f} s")
+
+
+def _create_venv() -> None:
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise SetupFailed(
+            f"{sys.executable} cannot create a virtual environment in {VENV}:\n{done.stdout.strip()}\n"
+            "On Debian and Ubuntu its package is python3-venv: apt install python3-venv"
+        )
+
+
+def _runs(python: Path) -> bool:
+    """Whether the virtual environment still works, with the Python that runs this."""
+    command = [str(python), "-c", "import sys, pip; print(sys.version_info[:3])"]
+    try:
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        return False
+    return done.returncode == 0 and done.stdout.strip() == str(sys.version_info[:3])
+
+
+def _pip(action: str, *arguments: str) -> None:
+    """Run pip in .venv; its output is shown only when it fails."""
+    quick = ["--quiet", "--retries", "2"] if action == "install" else []
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", action, *quick, *arguments]
+    # A user's settings for other projects must not reach into this one.
+    foreign = {"PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_TARGET", "PYTHONPATH"}
+    env = {key: value for key, value in os.environ.items() if key not in foreign} | {"PIP_USER": "0"}
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    if done.returncode == 0:
+        return
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    output = "\n".join(lines[-8:])
+    if action == "check":
+        raise SetupFailed(f"pyproject.toml and requirements/ disagree; run scripts/lock.py:\n{output}")
+    if any(sign in done.stdout.lower() for sign in NETWORK_SIGNS):
+        raise SetupFailed(
+            f"{output}\n\nThe package index cannot be reached, or lacks a package. Check the network (or pip's index-url and proxy\n"
+            "settings: pip config list) and run this again; it goes on where it can."
+        )
+    raise SetupFailed(f"pip {action} failed:\n{output}")
+
+
+def say(message: str) -> None:
+    """One line of progress."""
+    print(f"[set-up] {message}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let no second set-up of this repository run at the same time (where the file system can lock)."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        with contextlib.suppress(OSError):
+            _lock(file)
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Waiting for another set-up to finish")
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def main() -> int:
+    """Exit status: 0 ready, 1 not."""
+    *flags, mode = sys.argv[1:]
+    if flags == ["--check"]:
+        return 0 if is_ready(mode) else 1
+    with _alone():
+        if is_ready(mode):
+            return 0
+        try:
+            set_up(mode)
+        except SetupFailed as error:
+            say(f"Failed. {error}")
+            return 1
+        except KeyboardInterrupt:
+            say("Interrupted; run it again to go on")
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

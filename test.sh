@@ -1,0 +1,45 @@
+#!/bin/sh
+# Set up what is needed, then run every check. All run, whatever fails; the summary names the failures.
+#   ./test.sh                                format, lint, types, import rules, all tests
+#   ./test.sh tests/unit -k config           the same, with these arguments for one pytest run
+set -u
+root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+. "$root/scripts/setup.sh"
+set_up test
+cd "$root" || exit 1
+PATH=$venv/bin:$PATH
+export PATH
+
+summary=
+failed=0
+check() {
+    title=$1
+    shift
+    printf '\n== %s\n' "$title"
+    begin=$(date +%s)
+    if "$@"; then outcome=ok; else
+        outcome=FAILED
+        failed=$((failed + 1))
+    fi
+    summary="$summary$(printf '%-7s %5ds  %s' "$outcome" $(($(date +%s) - begin)) "$title")
+"
+}
+
+check "format (ruff format --check)" ruff format --check --quiet .
+check "lint (ruff check)" ruff check --quiet .
+check "types (mypy)" mypy
+check "import rules (lint-imports)" lint-imports
+if [ $# -gt 0 ]; then
+    check "tests (pytest $*)" pytest "$@"
+else
+    for kind in unit contract integration e2e faults; do
+        check "$kind tests" pytest -q "tests/$kind"
+    done
+fi
+
+printf '\n%s' "$summary"
+if [ "$failed" -gt 0 ]; then
+    printf '%s checks failed\n' "$failed"
+    exit 1
+fi
+printf 'all checks passed\n'
