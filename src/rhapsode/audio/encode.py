@@ -45,7 +45,7 @@ class _Codec:
 _CODECS: Mapping[AudioFormat, _Codec] = {
     # Sizes are written at the end; "auto" reserves the room that turns the file into RF64 past 4 GiB.
     AudioFormat.WAV: _Codec("wav", "pcm_s16le", "s16", "audio/wav", "wav", file_options={"rf64": "auto"}),
-    # Blocks of 1024 samples cost 1 % in size against FFmpeg's choice, and are short enough to be played live.
+    # FFmpeg's own choice of blocks, a tenth of a second and longer, is too late for a live stream, and no smaller for speech.
     AudioFormat.FLAC: _Codec("flac", "flac", "s16", "audio/flac", "flac", encoder_options={"frame_size": "1024"}),
     # LAME's quality 7 takes half the time of the default; at this rate for one voice there are bits to spare.
     AudioFormat.MP3: _Codec(
@@ -68,7 +68,7 @@ _CODECS: Mapping[AudioFormat, _Codec] = {
         {"compression_level": "5"},
         live_options={"page_duration": "20000"},
     ),
-    AudioFormat.AAC: _Codec("adts", "aac", "fltp", "audio/aac", "aac", 96_000),
+    AudioFormat.AAC: _Codec("adts", "aac", "fltp", "audio/aac", "aac", 96_000, {"aac_coder": "fast"}),
     AudioFormat.PCM: _Codec("s16le", "pcm_s16le", "s16", "audio/pcm", "pcm"),
 }
 
@@ -215,10 +215,10 @@ class _Muxer:
         self._container.start_encoding()
 
     def write(self, samples: NDArray[np.float32]) -> None:
-        """Encode samples at the outer rate."""
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        self._encode(samples)
+        """Encode samples at the outer rate, a second at a time, so that a long piece takes no more memory than a short one."""
+        for start in range(0, samples.size, self._rate):
+            piece = samples[start : start + self._rate]
+            self._encode(piece if self._resampler is None else self._resampler.resample_chunk(piece))
 
     def finish(self) -> None:
         """Encode what is held back and complete the container."""

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from rhapsode.audio.limiter import decibels
+from rhapsode.audio.wav import wav_bytes
+from rhapsode.deliver.timeline import Placed, Placer, Timeline, TimelineOptions
+from rhapsode.errors import BlobError, SampleRateMismatch
+from rhapsode.model import Boundary, Pauses
+
+RATE = 22_050
+OPTIONS = TimelineOptions(RATE, Pauses())
+BOUNDARIES = list(Boundary)
+
+
+def take(number: int, seconds: float = 0.3, level: float = 0.1) -> np.ndarray:
+    n = round(seconds * RATE) + number
+    return (level * np.random.default_rng(number).uniform(-1, 1, n)).astype(np.float32)
+
+
+def joined(takes: list[tuple[np.ndarray, Boundary]], options: TimelineOptions = OPTIONS) -> np.ndarray:
+    timeline = Timeline(options)
+    return np.concatenate([*(timeline.add(samples, boundary)[0] for samples, boundary in takes), timeline.finish()])
+
+
+def test_takes_pauses_and_edges_are_where_they_belong():
+    takes = [(take(i), boundary) for i, boundary in enumerate(BOUNDARIES)]
+    timeline = Timeline(OPTIONS)
+    pieces, places = zip(*(timeline.add(*item) for item in takes), strict=True)
+    whole = np.concatenate([*pieces, timeline.finish()])
+    expected_start = 0
+    edge = round(OPTIONS.fade_s * RATE)
+    for (samples, boundary), place in zip(takes, places, strict=True):
+        assert place == Placed(expected_start, expected_start + samples.size)
+        assert np.array_equal(whole[place.start + edge : place.end - edge], samples[edge:-edge])
+        pause = whole[place.end : place.end + round(Pauses().after(boundary) * RATE)]
+        assert not pause.any()
+        expected_start = place.end + round(Pauses().after(boundary) * RATE)
+    assert whole.size == places[-1].end
+
+
+def test_every_boundary_has_its_own_pause():
+    pauses = Pauses(clause_s=0.1, sentence_s=0.2, paragraph_s=0.3, heading_s=0.4)
+    for boundary, seconds in zip(BOUNDARIES, [0, 0.1, 0.2, 0.3, 0.4], strict=True):
+        timeline = Timeline(TimelineOptions(RATE, pauses))
+        _, first = timeline.add(take(1), boundary)
+        _, second = timeline.add(take(2), Boundary.SENTENCE)
+        assert second.start - first.end == round(seconds * RATE)
+
+
+def test_the_edges_are_equal_power_fades():
+    whole = joined([(np.full(RATE, 0.5, np.float32), Boundary.SENTENCE)])
+    n = round(OPTIONS.fade_s * RATE)
+    assert whole[0] < 0.02
+    assert np.all(np.diff(whole[:n]) > 0)
+    power = np.square(whole[:n] / 0.5)
+    assert power + power[::-1] == pytest.approx(np.ones(n), abs=1e-5)
+    assert np.array_equal(whole[-n:], whole[:n][::-1])
+
+
+def test_the_gain_is_one_constant():
+    samples = take(1)
+    louder = joined([(samples, Boundary.SENTENCE)] * 3, TimelineOptions(RATE, Pauses(), gain_db=6.0))
+    plain = joined([(samples, Boundary.SENTENCE)] * 3)
+    assert louder == pytest.approx(plain * decibels(6), abs=1e-7)
+
+
+def test_the_ceiling_holds_across_takes():
+    options = TimelineOptions(RATE, Pauses(), gain_db=12.0, ceiling_db=-3.0)
+    whole = joined([(take(i, level=0.9), Boundary.NONE) for i in range(5)], options)
+    assert 0.99 * decibels(-3) < np.abs(whole).max() <= np.float32(decibels(-3))
+
+
+def test_a_take_is_heard_when_it_is_added():
+    timeline = Timeline(OPTIONS)
+    emitted = 0
+    for i in range(6):
+        ready, place = timeline.add(take(i, level=0.5 + 0.2 * i), Boundary.PARAGRAPH)
+        emitted += ready.size
+        assert 0 < place.end - emitted <= 0.006 * RATE
+    assert emitted + timeline.finish().size == place.end
+
+
+def test_the_beginning_does_not_depend_on_what_comes_later():
+    takes = [(take(i, level=0.3 * i), Boundary.CLAUSE) for i in range(6)]
+    long, short = joined(takes), joined(takes[:3])
+    same = short.size - round(0.006 * RATE)
+    assert np.array_equal(long[:same], short[:same])
+
+
+def test_short_and_empty_takes_are_joined():
+    sizes = [0, 1, 2, 3, 50, 0, 200]
+    timeline = Timeline(OPTIONS)
+    places = [timeline.add(np.full(n, 0.2, np.float32), Boundary.CLAUSE)[1] for n in sizes]
+    assert [place.end - place.start for place in places] == sizes
+    assert [b.start - a.end for a, b in zip(places, places[1:], strict=False)] == [round(0.15 * RATE)] * (
+        len(sizes) - 1
+    )
+
+
+def test_an_empty_timeline_is_empty():
+    assert joined([]).size == 0
+
+
+def test_takes_are_left_as_they_are():
+    samples = take(1)
+    before = samples.copy()
+    joined([(samples, Boundary.CLAUSE)], TimelineOptions(RATE, Pauses(), gain_db=3))
+    assert np.array_equal(samples, before)
+
+
+def test_places_can_be_had_without_sound():
+    takes = [(take(i, 0.1), BOUNDARIES[i % 5]) for i in range(20)]
+    timeline, placer = Timeline(OPTIONS), Placer(RATE, OPTIONS.pauses)
+    assert [timeline.add(*item)[1] for item in takes] == [placer.place(t.size, b) for t, b in takes]
+
+
+def test_a_take_of_another_rate_is_refused():
+    with pytest.raises(SampleRateMismatch, match="24000 Hz where 22050 Hz"):
+        Timeline(OPTIONS).add_take(wav_bytes(take(1), 24_000), Boundary.CLAUSE)
+
+
+def test_a_damaged_take_is_refused():
+    with pytest.raises(BlobError):
+        Timeline(OPTIONS).add_take(wav_bytes(take(1), RATE)[:-2], Boundary.CLAUSE)
