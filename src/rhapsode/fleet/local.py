@@ -7,7 +7,7 @@ one charges nobody: its slot is out of service until a new one is up, with growi
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -157,6 +157,10 @@ class LocalFleet:
     def slots(self) -> Sequence[Slot]:
         """See the contract."""
         return [seat.slot for seat in self._seats.values()]
+
+    def processes(self) -> Mapping[str, int]:
+        """Process ids of the workers that run now, by slot id."""
+        return {seat.id: seat.process.pid for seat in self._seats.values() if seat.process is not None}
 
     def waiting_for(self) -> str | None:
         """See the contract."""
@@ -405,7 +409,7 @@ class LocalFleet:
             if load:
                 await self._preload(process)
         except BaseException as error:
-            process.kill(Unavailable("the worker was given up"))
+            self._spawn(process.end(Unavailable("the worker was given up")))
             if isinstance(error, SynthesisError):
                 raise EngineError(str(error)) from error
             raise

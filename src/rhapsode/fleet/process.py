@@ -94,6 +94,7 @@ class WorkerProcess(asyncio.Protocol):
         self._verdict: RhapsodeError | None = None
         self._last_heard = self._loop.time()
         self._socket, self._popen = _launch(options)
+        self._connecting = self._loop.create_task(self._connect(), name=f"connect worker {options.name}")
 
     @property
     def pid(self) -> int:
@@ -108,18 +109,16 @@ class WorkerProcess(asyncio.Protocol):
     # -- asking -------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
-        """Connect and wait until the engine is imported; when that fails, the process is gone.
+        """Wait until the engine is imported; when that fails, the process is gone.
 
         Raises:
             EngineError, WorkerDied, DeadlineMissed: It did not start.
         """
-        await self._loop.connect_read_pipe(lambda: self._output, self._popen.stdout)
-        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
+        await asyncio.shield(self._connecting)
         try:
             await self._ask(self._options.start, Ready, self._options.start_timeout_s)
         except EngineError as error:
-            self.kill(error)
-            await self.exited.wait()
+            await self.end(error)
             raise
         self.ready = True
 
@@ -205,13 +204,21 @@ class WorkerProcess(asyncio.Protocol):
         try:
             await asyncio.wait_for(self.exited.wait(), grace_s)
         except TimeoutError:
-            self.kill(verdict)
-            await self.exited.wait()
+            await self.end(verdict)
+
+    async def end(self, verdict: RhapsodeError) -> None:
+        """:meth:`kill`, and wait until it is gone."""
+        self.kill(verdict)
+        await self.exited.wait()
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------
 
+    async def _connect(self) -> None:
+        await self._loop.connect_read_pipe(lambda: self._output, self._popen.stdout)
+        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ours."""
+        """The socket is connected."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,345 @@
+"""The fleet contract, run against every backend with the tone engine."""
+
+import asyncio
+import dataclasses
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rhapsode.audio.wav import read_wav, wav_bytes
+from rhapsode.engines.base import EngineOptions, Utterance
+from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
+from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
+from rhapsode.fleet.base import Fleet, SynthesisTask
+from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+
+MakeFleet = Callable[..., Fleet]
+
+
+def make_local(folder: Path, **changes: Any) -> Fleet:
+    options = LocalFleetOptions("tone", folder / "voices", folder / "models", bulk_slots=2, express_threads=2)
+    return LocalFleet(dataclasses.replace(options, **changes))
+
+
+@pytest.fixture(params=[pytest.param(make_local, id="local")])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeFleet:
+    (tmp_path / "voices").mkdir()
+    return lambda **changes: request.param(tmp_path, **changes)
+
+
+class Changes:
+    """Waits until a condition on a fleet holds, looking whenever the fleet says that something changed."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._event = asyncio.Event()
+        self.count = 0
+        fleet.on_change(self._note)
+
+    def _note(self) -> None:
+        self.count += 1
+        self._event.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self._event.clear()
+                await self._event.wait()
+
+
+@asynccontextmanager
+async def running(fleet: Fleet) -> AsyncIterator[Changes]:
+    changes = Changes(fleet)
+    try:
+        await fleet.start()
+        await changes.until(lambda: len(fleet.free_slots()) == len(fleet.slots()))
+        yield changes
+    finally:
+        await fleet.stop(0)
+
+
+def task(text: str = "Hello there.", voice: str = "tone-chars", **changes: Any) -> SynthesisTask:
+    plain = SynthesisTask("job", 0, text, voice, 7, {}, "en", 0.2)
+    return dataclasses.replace(plain, **changes)
+
+
+def workers() -> set[int]:
+    """Process ids of all descendants of this process."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+async def until_gone(pids: set[int]) -> None:
+    """Wait until none of these processes is left; no event tells, because the slots stay as they are."""
+    async with asyncio.timeout(20):
+        while workers() & pids:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def under_way() -> None:
+    """Let tasks that were just created reach the worker."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_gives_what_the_engine_gives(make: MakeFleet, tmp_path: Path) -> None:
+    engine = ToneEngine(EngineOptions(1, tmp_path, tmp_path))
+    asked = task("One sentence.\nAnother one.")
+    alone = engine.synthesise(Utterance(asked.text, asked.voice, 7, {}, "en", 0.2))
+    fleet = make()
+    async with running(fleet):
+        for slot in fleet.slots():
+            rendered = await fleet.synthesise(slot.id, asked)
+            assert rendered.data == wav_bytes(alone.samples, alone.rate)
+            take = rendered.take
+            assert take.digest == hashlib.sha256(rendered.data).hexdigest()
+            assert take.samples == expected_samples(asked.text, sentence_pause_s=0.2) == alone.samples.size
+            assert (take.rate, take.size, take.words) == (alone.rate, len(rendered.data), alone.words)
+            assert take.synth_seconds > 0
+
+
+async def test_makes_up_for_the_speed_that_the_engine_lacks(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet):
+        rendered = await fleet.synthesise("express", task("Twice as fast as that.", controls={"speed_factor": 2.0}))
+        samples, _ = read_wav(rendered.data)
+        assert samples.size == rendered.take.samples == round(expected_samples("Twice as fast as that.") / 2)
+        assert 0.2 * AMPLITUDE < abs(samples).max() <= 1.0
+        assert [w.text for w in rendered.take.words] == ["Twice", "as", "fast", "as", "that."]
+        assert rendered.take.words[0].end == round(5 * 441 / 2)
+        assert rendered.take.words[-1].end == samples.size
+
+
+async def test_seed_and_temperature_change_the_sound_and_nothing_else_does(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet):
+        variants = [
+            task("Same."),
+            task("Same.", seed=8),
+            task("Same.", controls={"temperature": 0.1}),
+            task("Same.", job_id="other", index=3),
+        ]
+        digests = [(await fleet.synthesise("express", v)).take.digest for v in variants]
+        assert len(set(digests)) == 3
+        assert digests[0] == digests[3]
+
+
+async def test_describes_the_engine_and_reads_the_voices_again_when_asked(make: MakeFleet, tmp_path: Path) -> None:
+    fleet = make()
+    async with running(fleet):
+        before = await fleet.describe()
+        assert before.info.name == "tone"
+        assert before.info.control("temperature") is not None
+        assert [v.id for v in before.voices] == ["tone", "tone-chars", "tone-slow", "tone-24k"]
+        (tmp_path / "voices" / "extra.tone").write_text("one more")
+        assert await fleet.describe() == before
+        after = await fleet.describe(refresh=True)
+        assert [v.id for v in after.voices][4:] == ["extra"]
+        assert (await fleet.synthesise("express", task(voice="extra"))).take.samples
+
+
+async def test_all_slots_speak_at_once(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet):
+        slots = fleet.slots()
+        assert sum(s.express for s in slots) == 1
+        speaking = [asyncio.create_task(fleet.synthesise(s.id, task("x" * 60, "tone-slow"))) for s in slots]
+        await asyncio.sleep(0)
+        assert fleet.free_slots() == []
+        assert fleet.waiting_for() is None
+        assert fleet.slots()
+        digests = {(await s).take.digest for s in speaking}
+        assert len(digests) == 1
+        assert len(fleet.free_slots()) == len(slots)
+
+
+async def test_tells_of_each_slot_that_becomes_free_and_which_voice_it_holds(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet) as changes:
+        seen = changes.count
+        await fleet.synthesise("bulk-0", task(voice="tone-24k"))
+        assert changes.count == seen + 1
+        warm = {s.id: s.warm for s in fleet.free_slots()}
+        assert "tone-24k" in warm["bulk-0"]
+        assert "tone-24k" not in warm["bulk-1"]
+        assert "tone" in warm["bulk-1"], "the default voice is loaded ahead of need"
+
+
+async def test_a_busy_or_unknown_slot_takes_nothing(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet):
+        first = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="bulk-0 is not free"):
+            await fleet.synthesise("bulk-0", task())
+        with pytest.raises(Unavailable, match="elsewhere"):
+            await fleet.synthesise("elsewhere", task())
+        assert (await first).take.samples
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!raise!", "asked to fail"),
+        ("!empty!", "no audio"),
+        ("!nan!", "not finite"),
+        ("!long!", "more than"),
+        ("\ud800", "cannot be sent"),
+    ],
+)
+async def test_engine_errors_are_told_and_the_worker_stays(make: MakeFleet, text: str, message: str) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet):
+        before = workers()
+        with pytest.raises(EngineError, match=message):
+            await fleet.synthesise("bulk-0", task(text))
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+        assert workers() == before
+
+
+async def test_an_unknown_voice_is_an_engine_error_that_names_those_there_are(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet):
+        with pytest.raises(EngineError, match=r"nobody.*tone-chars"):
+            await fleet.synthesise("bulk-0", task(voice="nobody"))
+        assert len(fleet.free_slots()) == 1
+
+
+async def test_what_libraries_print_does_not_reach_the_protocol(
+    make: MakeFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    caplog.set_level("INFO")
+    async with running(fleet):
+        assert (await fleet.synthesise("bulk-0", task("!print!"))).take.samples
+    assert "printed by the tone engine" in caplog.text
+
+
+async def test_a_death_is_told_with_its_cause_and_the_slot_returns(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet) as changes:
+        with pytest.raises(WorkerDied, match="signal 9"):
+            await fleet.synthesise("bulk-0", task("!crash!"))
+        assert fleet.free_slots() == []
+        await changes.until(lambda: len(fleet.free_slots()) == 1)
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+
+
+async def test_counted_words_act_on_the_first_attempts_only(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet) as changes:
+        for error in (WorkerDied, WorkerDied):
+            with pytest.raises(error):
+                await fleet.synthesise("bulk-0", task("!crash-2!"))
+            await changes.until(lambda: len(fleet.free_slots()) == 1)
+        assert (await fleet.synthesise("bulk-0", task("!crash-2!"))).take.samples
+
+
+async def test_a_cancelled_caller_leaves_the_slot_busy_until_the_worker_has_answered(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet) as changes:
+        before = workers()
+        speaking = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
+        await asyncio.sleep(0)
+        speaking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await speaking
+        assert fleet.free_slots() == []
+        await changes.until(lambda: len(fleet.free_slots()) == 1)
+        rendered = await fleet.synthesise("bulk-0", task("Next."))
+        assert rendered.take.samples == expected_samples("Next.")
+        assert workers() == before
+
+
+async def test_unload_gives_back_what_is_in_flight_and_load_brings_workers_back(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1)
+    async with running(fleet) as changes:
+        hanging = asyncio.create_task(fleet.synthesise("bulk-0", task("!hang!")))
+        await under_way()
+        await fleet.unload()
+        with pytest.raises(EngineUnloaded):
+            await hanging
+        assert fleet.free_slots() == []
+        assert fleet.waiting_for() == "engine unloaded"
+        assert workers() == set()
+        assert (await fleet.describe(refresh=True)).info.name == "tone", "the last answer is still known"
+        with pytest.raises(EngineUnloaded):
+            await fleet.synthesise("bulk-0", task())
+        await fleet.unload()
+        await fleet.load()
+        assert fleet.waiting_for() is None
+        assert fleet.free_slots(), "one has loaded its default voice"
+        await changes.until(lambda: len(fleet.free_slots()) == 2)
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+
+
+async def test_load_replaces_workers_after_the_segment_they_hold(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1)
+    async with running(fleet) as changes:
+        before = workers()
+        speaking = [asyncio.create_task(fleet.synthesise(s.id, task("x" * 90, "tone-slow"))) for s in fleet.slots()]
+        await fleet.load()
+        assert all([(await s).take.samples for s in speaking])
+        await changes.until(lambda: len(fleet.free_slots()) == 2)
+        for slot in fleet.slots():
+            assert (await fleet.synthesise(slot.id, task())).take.samples
+        await until_gone(before)
+
+
+async def test_a_failed_load_leaves_the_fleet_as_it_was(make: MakeFleet, tmp_path: Path) -> None:
+    voice = tmp_path / "voices" / "gone.tone"
+    voice.write_text("soon gone")
+    fleet = make(bulk_slots=1, express_threads=None, default_voice="gone")
+    async with running(fleet):
+        before = workers()
+        voice.unlink()
+        with pytest.raises(EngineError, match="gone"):
+            await fleet.load()
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+        assert workers() >= before
+        await fleet.unload()
+        with pytest.raises(EngineError, match="gone"):
+            await fleet.load()
+        assert fleet.waiting_for() == "engine unloaded"
+
+
+async def test_idle_workers_end_and_start_again_on_demand(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, idle_unload_s=0.2, heartbeat_s=0.1)
+    async with running(fleet):
+        await until_gone(workers())
+        assert len(fleet.free_slots()) == 1
+        assert fleet.free_slots()[0].warm == frozenset()
+        assert fleet.waiting_for() is None
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+        await until_gone(workers())
+        assert (await fleet.describe(refresh=True)).voices
+        assert workers()
+
+
+async def test_an_engine_that_cannot_be_had_says_so_at_start(make: MakeFleet) -> None:
+    fleet = make(engine="nonesuch")
+    with pytest.raises(EngineError, match=r"nonesuch.*piper"):
+        await fleet.start()
+    await fleet.stop(0)
+    assert workers() == set()
+
+
+async def test_stop_lets_segments_finish_within_the_grace_and_leaves_no_process(make: MakeFleet) -> None:
+    fleet = make()
+    async with running(fleet):
+        short = asyncio.create_task(fleet.synthesise("express", task("x" * 40, "tone-slow")))
+        endless = asyncio.create_task(fleet.synthesise("bulk-0", task("!hang!")))
+        await under_way()
+        await fleet.stop(1.0)
+        assert (await short).take.samples
+        with pytest.raises(Unavailable, match="stopping"):
+            await endless
+        assert workers() == set()
+        assert fleet.free_slots() == []
+        assert fleet.waiting_for() == "server stopping"
+        with pytest.raises(Unavailable):
+            await fleet.synthesise("express", task())
+        assert len(asyncio.all_tasks()) == 1
