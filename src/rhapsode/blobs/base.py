@@ -24,6 +24,14 @@ class BlobStore(Protocol):
         """Take over a finished local file as ``name``: fsync, then atomic rename (or upload). The file is gone afterwards."""
         ...
 
+    def scratch(self) -> Path:
+        """A fresh path on this machine for writing a file that is to be adopted; nothing is there yet."""
+        ...
+
+    async def sweep_temp(self, older_than_s: float) -> int:
+        """Remove what crashes left half-written, last written more than that many seconds ago; how many files it was."""
+        ...
+
     async def size(self, name: str) -> int | None:
         """Bytes of ``name``, or None when it is not there."""
         ...

@@ -59,6 +59,9 @@ class LocalBlobs(BlobStore):
     async def adopt(self, path: Path, name: str) -> None:  # noqa: D102
         await self._run(self._adopt, path, self._path(name))
 
+    def scratch(self) -> Path:  # noqa: D102
+        return self._root / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+
     async def size(self, name: str) -> int | None:  # noqa: D102
         return await self._run(_size, self._path(name))
 
@@ -76,8 +79,7 @@ class LocalBlobs(BlobStore):
             for path in page:
                 yield path.name
 
-    async def sweep_temp(self, older_than_s: float) -> int:
-        """Remove what crashes left half-written, when it is older than that many seconds; how many files it was."""
+    async def sweep_temp(self, older_than_s: float) -> int:  # noqa: D102
         return await self._run(self._sweep_temp, time.time() - older_than_s)
 
     async def free_bytes(self) -> int | None:  # noqa: D102
@@ -174,7 +176,9 @@ class LocalBlobs(BlobStore):
 
     def _files(self, pattern: re.Pattern[str], before: float) -> Iterator[Path]:
         """Files with such a name, last written before that time."""
-        folders = [path for path in self._root.iterdir() if path.is_dir()] if self._fan_out else [self._root]
+        folders = [self._root]
+        if self._fan_out:
+            folders += [path for path in self._root.iterdir() if path.is_dir()]
         for folder in folders:
             for path in folder.iterdir():
                 with suppress(FileNotFoundError):  # deleted meanwhile

@@ -1,6 +1,6 @@
 """Takes to a finished file."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,6 @@ from rhapsode.audio.limiter import decibels
 from rhapsode.audio.loudness import LoudnessMeter
 from rhapsode.deliver.timeline import Placed, Timeline, TimelineOptions
 from rhapsode.model import AudioFormat, Boundary
-
-Takes = Callable[[], Iterable[tuple[bytes, Boundary]]]
-"""Gives a job's takes in order, from the first, each time it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Assembler:
         audio_format: Of the file.
         options: How to join.
         tags: Metadata, as for :class:`~rhapsode.audio.encode.FileEncoder`.
-        makeup: Constant factor behind the limiter, from :func:`makeup_gain`; 1 leaves the timeline as it is.
+        makeup: Constant factor behind the limiter, from :class:`LoudnessPass`; 1 leaves the timeline as it is.
 
     Raises:
         OSError: The file cannot be written; so do the methods.
@@ -84,50 +81,36 @@ class Assembler:
         self._encoder.write(samples if self._makeup == 1 else samples * self._makeup)
 
 
-def assemble(
-    path: Path,
-    audio_format: AudioFormat,
-    options: TimelineOptions,
-    takes: Takes,
-    tags: Mapping[str, str] = NO_TAGS,
-    loudness_lufs: float | None = None,
-) -> Assembled:
-    """Make a finished file of takes that are all there; removes it again when that fails.
+class LoudnessPass:
+    """First pass of a loudness normalisation: takes go in as for :class:`Assembler`, a constant factor comes out.
 
     Args:
-        path: Where to write; not synced to disk.
-        audio_format: Of the file.
-        options: How to join.
-        takes: Called once, or twice for a loudness.
-        tags: Metadata, as for :class:`~rhapsode.audio.encode.FileEncoder`.
-        loudness_lufs: Integrated loudness that the file shall have, as far as its peak allows; None takes the timeline as it is.
-
-    Raises:
-        BlobError, SampleRateMismatch: A take is unusable.
-        OSError: The file cannot be written.
+        options: How to join; those of the finished file.
+        loudness_lufs: Integrated loudness that the file shall have, as far as its peak allows.
     """
-    makeup = 1.0 if loudness_lufs is None else makeup_gain(options, takes, loudness_lufs)
-    assembler = Assembler(path, audio_format, options, tags, makeup)
-    try:
-        for take, boundary in takes():
-            assembler.add(take, boundary)
-        return assembler.finish()
-    except BaseException:
-        assembler.abort()
-        raise
 
+    def __init__(self, options: TimelineOptions, loudness_lufs: float) -> None:
+        self._target = loudness_lufs
+        self._ceiling = decibels(options.ceiling_db)
+        self._timeline = Timeline(options)
+        self._meter = LoudnessMeter(options.rate)
 
-def makeup_gain(options: TimelineOptions, takes: Takes, loudness_lufs: float) -> float:
-    """The constant factor that brings the whole timeline to a loudness, with its peak kept under the ceiling.
+    def add(self, take: bytes, boundary: Boundary) -> None:
+        """Measure a take.
 
-    It is 1 for what is silent or too short to have a loudness.
-    """
-    meter = LoudnessMeter(options.rate)
-    timeline = Timeline(options)
-    for take, boundary in takes():
-        meter.add(timeline.add_take(take, boundary)[0])
-    meter.add(timeline.finish())
-    loudness = meter.integrated()
-    if loudness is None:
-        return 1.0
-    return min(decibels(loudness_lufs - loudness), decibels(options.ceiling_db) / meter.peak)
+        Raises:
+            BlobError: The bytes are damaged.
+            SampleRateMismatch: It is of another rate than the timeline.
+        """
+        self._meter.add(self._timeline.add_take(take, boundary)[0])
+
+    def makeup(self) -> float:
+        """The factor that brings the whole timeline to the loudness, its peak kept under the ceiling; 1 for silence."""
+        self._meter.add(self._timeline.finish())
+        loudness = self._meter.integrated()
+        if loudness is None:
+            return 1.0
+        return min(decibels(self._target - loudness), self._ceiling / self._meter.peak)
+
+    def abort(self) -> None:
+        """Give up; there is nothing to undo."""

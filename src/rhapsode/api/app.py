@@ -1,0 +1,33 @@
+"""The ASGI application."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from rhapsode.api import errors, routes_health, routes_jobs, routes_speech, routes_voices
+from rhapsode.api.context import Context
+from rhapsode.jobs.service import JobService
+from rhapsode.settings import Settings
+
+
+def create_app(settings: Settings, service: JobService) -> FastAPI:
+    """Build the application around a running service; whoever calls this starts and stops the service."""
+    app = FastAPI(
+        title="Rhapsode",
+        version=version("rhapsode"),
+        description="A text-to-speech server that never loses work.",
+        root_path=settings.server.root_path,
+    )
+    app.state.context = Context(service, settings)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*", "null"],
+        allow_methods=["GET", "POST", "OPTIONS", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings"],
+    )
+    errors.install(app)
+    for routes in (routes_speech, routes_jobs, routes_voices, routes_health):
+        app.include_router(routes.router)
+    return app

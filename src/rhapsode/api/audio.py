@@ -1,0 +1,118 @@
+"""Finished files and live streams as HTTP answers."""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from rhapsode.api.connection import ClientLeft, while_connected
+from rhapsode.audio.encode import content_type, extension
+from rhapsode.errors import Gone
+from rhapsode.jobs.live import live_audio
+from rhapsode.jobs.service import JobService
+from rhapsode.model import AudioFormat, Job
+
+
+def download_name(job: Job) -> str:
+    """``tts_output_<voice>_<YYYYMMDD_HHMMSS>.<ext>``, ASCII only."""
+    voice = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(job.request.voice).stem).strip("._") or "voice"
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(job.ended_at or job.created_at))
+    return f"tts_output_{voice}_{stamp}.{extension(job.request.output_format)}"
+
+
+def job_headers(job: Job) -> dict[str, str]:
+    """Headers that every audio answer has."""
+    headers = {"X-Job-Id": job.id, "X-Seed": str(job.request.seed)}
+    if job.warnings:
+        headers["X-Warnings"] = "; ".join(job.warnings).encode("ascii", "replace").decode().replace("\n", " ")[:2000]
+    return headers
+
+
+def disposition(name: str) -> dict[str, str]:
+    """``Content-Disposition`` with nothing behind the name: a known client splits on ``filename=``."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+async def result_response(service: JobService, job: Job, request: Request) -> Response:
+    """The finished file, with ranges, validators and a true length.
+
+    Raises:
+        Gone: The file is no longer there.
+    """
+    path = service.result_path(job)
+    if job.result is None or path is None or not await asyncio.to_thread(path.is_file):
+        raise Gone(f"the result of job {job.id} is no longer there")
+    await service.shop.ledger.touch_result(job.id)
+    etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
+    headers: Mapping[str, str] = job_headers(job) | disposition(download_name(job)) | {"ETag": etag}
+    if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, headers=headers, media_type=content_type(job.result.format))
+
+
+class LiveResponse(StreamingResponse):
+    """A stream whose source is closed when it ends, however it ends."""
+
+    def __init__(self, request: Request, first: bytes, rest: AsyncGenerator[bytes, None], **kwargs: Any) -> None:
+        super().__init__(self._pieces(request, first, rest), **kwargs)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send; a source that fails breaks the transfer off without a clean end."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._rest.aclose()
+
+    async def _pieces(
+        self, request: Request, first: bytes, rest: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        yield first
+        with contextlib.suppress(ClientLeft):
+            while data := await while_connected(request, next_piece(rest)):
+                yield data
+
+
+async def next_piece(stream: AsyncGenerator[bytes, None]) -> bytes:
+    """The next bytes of a stream, empty at its end."""
+    return await anext(stream, b"")
+
+
+async def live_response(
+    service: JobService, job: Job, request: Request, audio_format: AudioFormat, start: int = 0
+) -> Response:
+    """Audio while it is made: headers go out with the first take; a job that fails breaks the transfer off.
+
+    The listener counts as a waiter of an attached job.
+
+    Raises:
+        JobEnded: The job ended before its first take.
+        ClientLeft: So did the client.
+    """
+    stream = _attended(service, job, audio_format, start)
+    try:
+        first = await while_connected(request, next_piece(stream))
+    except BaseException:
+        await stream.aclose()
+        raise
+    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
+    headers = job_headers(job) | disposition(name) | {"Cache-Control": "no-store"}
+    return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
+
+
+async def _attended(
+    service: JobService, job: Job, audio_format: AudioFormat, start: int
+) -> AsyncGenerator[bytes, None]:
+    async with (
+        service.attend(job),
+        contextlib.aclosing(live_audio(service.shop, service.scheduler, job, audio_format, start)) as stream,
+    ):
+        async for data in stream:
+            yield data

@@ -1,0 +1,41 @@
+"""Read a request's body, never more than is allowed."""
+
+import asyncio
+
+from fastapi import Request
+
+from rhapsode.errors import TooLarge
+from rhapsode.jobs.request import SpeechBody
+
+_THREAD_BYTES = 128 * 1024
+"""Larger bodies are parsed in a thread, so that the event loop goes on."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: It has more than ``limit`` bytes; the rest is not read.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body has {int(declared):,} bytes; the limit is {limit:,} (limits.max_body_bytes)")
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > limit:
+            raise TooLarge(f"the body has more than {limit:,} bytes (limits.max_body_bytes)")
+    return bytes(data)
+
+
+async def read_speech(request: Request, limit: int) -> SpeechBody:
+    """The body of ``POST /tts`` and ``POST /tts/enqueue``.
+
+    Raises:
+        TooLarge: As in :func:`read_body`.
+        pydantic.ValidationError: It is no JSON, or a field is wrong.
+    """
+    data = await read_body(request, limit)
+    if len(data) > _THREAD_BYTES:
+        return await asyncio.to_thread(SpeechBody.model_validate_json, data)
+    return SpeechBody.model_validate_json(data)

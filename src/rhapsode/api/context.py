@@ -1,0 +1,29 @@
+"""What routes need, kept on the application: no globals."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from rhapsode.jobs.service import JobService
+from rhapsode.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts that routes use."""
+
+    service: JobService
+    settings: Settings
+
+
+def _context(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+Ctx = Annotated[Context, Depends(_context)]
+
+
+def root_of(request: Request) -> str:
+    """Root path under which the client sees this server, without a trailing slash."""
+    return str(request.scope.get("root_path", "")).rstrip("/")

@@ -1,0 +1,127 @@
+"""Every error leaves as ``application/problem+json`` (RFC 9457), with ``detail`` as one string for old clients."""
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from rhapsode.api.connection import ClientLeft
+from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, RhapsodeError, StorageFull, TooLarge, Unavailable
+from rhapsode.jobs.takes import JobEnded
+from rhapsode.model import Job, JobStatus
+
+log = logging.getLogger(__name__)
+
+_CLIENT_LEFT = 499
+"""nginx's number for a client that closed the connection; seen in logs only."""
+
+_CODES: Sequence[tuple[type[RhapsodeError], int, str]] = (
+    (NotFound, 404, "not_found"),
+    (TooLarge, 413, "too_large"),
+    (StorageFull, 507, "storage_full"),
+    (Unavailable, 503, "unavailable"),
+    (Conflict, 409, "conflict"),
+    (Gone, 410, "gone"),
+)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document.
+
+    Args:
+        status: HTTP status.
+        code: Stable word for programs.
+        detail: One sentence for people.
+        errors: One entry per wrong field: ``pointer`` (JSON pointer into the body) and ``detail``.
+        headers: More headers.
+    """
+    body: dict[str, object] = {
+        "type": f"urn:rhapsode:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": str(uuid.uuid4()),
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Turn everything that is raised on purpose into its problem document."""
+    app.add_exception_handler(RhapsodeError, _on_ours)
+    app.add_exception_handler(ValidationError, _on_validation)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_ours(_: Request, error: Exception) -> Response:
+    if isinstance(error, ClientLeft):
+        return Response(status_code=_CLIENT_LEFT)
+    if isinstance(error, JobEnded):
+        return job_failed(error.job) if error.job else problem(410, "gone", str(error))
+    detail = str(error)
+    pointers: list[dict[str, str]] = []
+    headers: dict[str, str] = {}
+    status, code = 500, "internal"
+    if isinstance(error, InvalidInput):
+        status, code = error.status, "invalid_input"
+        if error.field:
+            pointers = [{"pointer": f"/{error.field}", "detail": detail}]
+    for kind, kind_status, kind_code in _CODES:
+        if isinstance(error, kind):
+            status, code = kind_status, kind_code
+            break
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if status == 500:
+        log.error("request failed: %s", error)
+    return problem(status, code, detail, pointers, headers)
+
+
+async def _on_validation(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, ValidationError | RequestValidationError):
+        raise error
+    found: list[dict[str, str]] = []
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        message = item["msg"].removeprefix("Value error, ")
+        given = item["input"]
+        shown = (
+            "" if isinstance(given, dict | list) or item["type"] == "json_invalid" else f" (given: {str(given)[:80]!r})"
+        )
+        found.append({"pointer": "/" + "/".join(place), "detail": f"{'.'.join(place) or 'body'}: {message}{shown}"})
+    return problem(422, "invalid_input", "; ".join(entry["detail"] for entry in found), found)
+
+
+async def _on_http(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "internal", "internal error; the server's log has the cause")
+
+
+def job_failed(job: Job) -> JSONResponse:
+    """The answer for a result that there will never be: 410 for a cancelled job, 500 with the cause for a failed one."""
+    if job.status is JobStatus.CANCELLED or job.deleted:
+        return problem(410, "gone", f"job {job.id} was cancelled")
+    return problem(500, "synthesis_failed", job.error or "synthesis failed", headers={"X-Job-Id": job.id})

@@ -1,0 +1,62 @@
+"""Ask for speech: ``POST /tts`` waits for it, ``POST /tts/enqueue`` answers at once."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from rhapsode.api.audio import live_response, result_response
+from rhapsode.api.body import read_speech
+from rhapsode.api.connection import while_connected
+from rhapsode.api.context import Ctx, root_of
+from rhapsode.api.errors import job_failed
+from rhapsode.jobs.request import SpeechBody
+from rhapsode.jobs.status import links
+from rhapsode.model import JobStatus
+
+router = APIRouter(tags=["speech"])
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": SpeechBody.model_json_schema(ref_template="#/components/schemas/{model}")}
+        },
+    }
+}
+_AUDIO = {
+    200: {"description": "The audio.", "content": {f"audio/{kind}": {} for kind in ("wav", "opus", "mpeg", "flac")}}
+}
+
+
+@router.post("/tts", openapi_extra=_BODY, responses=_AUDIO, response_class=Response)
+async def speak(request: Request, ctx: Ctx) -> Response:
+    """Speak a text and answer with the audio. The job is cancelled when the client leaves."""
+    body = await read_speech(request, ctx.settings.limits.max_body_bytes)
+    ctx.service.require_engine()
+    job = await ctx.service.submit(body, attached=True, idempotency_key=request.headers.get("idempotency-key"))
+    if body.stream:
+        return await live_response(ctx.service, job, request, job.request.output_format)
+    async with ctx.service.attend(job):
+        job = await while_connected(request, ctx.service.wait(job.id))
+    if job.status is not JobStatus.COMPLETED:
+        return job_failed(job)
+    return await result_response(ctx.service, job, request)
+
+
+@router.post("/tts/enqueue", status_code=202, openapi_extra=_BODY)
+async def enqueue(request: Request, ctx: Ctx) -> JSONResponse:
+    """Store a job and answer at once: it survives from here on."""
+    body = await read_speech(request, ctx.settings.limits.max_body_bytes)
+    job = await ctx.service.submit(body, idempotency_key=request.headers.get("idempotency-key"))
+    root = root_of(request)
+    base = links(job.id, root)
+    answer = {
+        "job_id": job.id,
+        "status": job.status.value,
+        "message": f"Job {job.id} queued",
+        "status_url": base["self"],
+        "result_url": base["result"],
+        "seed": job.request.seed,
+        "warnings": list(job.warnings),
+        "links": base,
+    }
+    return JSONResponse(answer, 202, headers={"Location": base["self"], "X-Job-Id": job.id})

@@ -1,0 +1,106 @@
+"""The composition root: the one place that chooses and wires concrete parts, for the server, the CLI and embedding programs."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from rhapsode.blobs.local import LocalBlobs
+from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.planner import Planner
+from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
+from rhapsode.jobs.service import JobService
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.sweeper import Sweeper
+from rhapsode.ledger.sql import SqlLedger
+from rhapsode.settings import Settings
+
+_MB = 1_000_000
+_DRAIN_S = 5.0
+"""What segments in flight get to finish when the server stops; the rest is spoken after the next start."""
+
+
+def fleet_options(settings: Settings) -> LocalFleetOptions:
+    """The local fleet that the settings describe."""
+    fleet = settings.fleet
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    layout = default_layout(cores)
+    return LocalFleetOptions(
+        engine=settings.engine.name,
+        voices_dir=settings.tts_engine.predefined_voices_path,
+        model_cache=settings.paths.model_cache,
+        bulk_slots=fleet.bulk_slots or layout.bulk_slots,
+        bulk_threads=fleet.bulk_threads,
+        express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
+        device=settings.tts_engine.device,
+        default_voice=settings.tts_engine.default_voice_id or None,
+        nice=fleet.nice,
+        python=fleet.python or sys.executable,
+        start_timeout_s=fleet.start_timeout_sec,
+        deadline_base_s=fleet.deadline_base_sec,
+        deadline_per_char_s=fleet.deadline_per_char_sec,
+        heartbeat_timeout_s=fleet.heartbeat_timeout_sec,
+        memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+        idle_unload_s=fleet.idle_unload_sec or None,
+    )
+
+
+def scheduler_options(settings: Settings) -> SchedulerOptions:
+    """The scheduler's bounds."""
+    return SchedulerOptions(
+        segment_failures=settings.scheduler.segment_failures,
+        max_retries=settings.job_queue.max_retries,
+        interactive_chars=settings.scheduler.interactive_chars,
+        normal_delay_s=settings.scheduler.normal_delay_sec,
+        batch_delay_s=settings.scheduler.batch_delay_sec,
+        min_free_bytes=settings.limits.min_free_disk_mb * _MB,
+    )
+
+
+@asynccontextmanager
+async def running_service(settings: Settings) -> AsyncIterator[JobService]:
+    """Open the data directory, start the workers, go on with unfinished jobs; undo it all in order on leaving.
+
+    The caller holds the data directory's lock (:class:`rhapsode.datadir.DataDirLock`).
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+        EngineError: The engine cannot be started.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=settings.job_queue.job_ttl_hours * 3600)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        hub = EventHub()
+        ledger.on_event(hub.publish)
+        planner = Planner()
+        stack.push_async_callback(planner.stop)
+        fleet = LocalFleet(fleet_options(settings))
+        shop = Shop(
+            ledger=ledger,
+            takes=LocalBlobs(settings.data_dir / "takes"),
+            results=LocalBlobs(settings.job_queue.output_path, fan_out=False),
+            fleet=fleet,
+            planner=planner,
+            hub=hub,
+            clock=time.time,
+        )
+        scheduler = Scheduler(shop, scheduler_options(settings))
+        service = JobService(shop, scheduler, settings)
+        stack.push_async_callback(scheduler.stop)
+        await asyncio.gather(fleet.start(), planner.start())
+        stack.push_async_callback(fleet.stop, _DRAIN_S)
+        await scheduler.start(await ledger.adopt())
+        stack.callback(scheduler.pause)
+        sweeping = asyncio.create_task(Sweeper(shop, settings.job_queue.cleanup_interval_sec).run())
+        stack.push_async_callback(_cancelled, sweeping)
+        yield service
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,74 @@
+"""The data directory: one server at a time, known by its address."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Self
+
+from rhapsode.errors import DataDirInUse
+
+_LOCK = "server.lock"
+
+
+class DataDirLock:
+    """Exclusive use of a data directory, for as long as this process lives; a dead process leaves nothing locked.
+
+    Raises:
+        DataDirInUse: Another server holds it; the message names its process and address.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            holder = read_holder(data_dir)
+            where = f" at {holder['url']}" if holder.get("url") else ""
+            raise DataDirInUse(
+                f"another server (process {holder.get('pid', '?')}){where} holds {data_dir}; "
+                "use that one, stop it, or choose another --data-dir"
+            ) from None
+        self.publish(None)
+
+    def publish(self, url: str | None) -> None:
+        """Write down at which address the server answers."""
+        data = json.dumps({"pid": os.getpid(), "url": url}).encode()
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, data, 0)
+
+    def close(self) -> None:
+        """Give the directory free."""
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_holder(data_dir: Path) -> dict[str, object]:
+    """Who wrote the lock file last: ``pid`` and ``url``; empty when nobody."""
+    try:
+        found = json.loads((data_dir / _LOCK).read_bytes() or b"{}")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def running_url(data_dir: Path) -> str | None:
+    """Address of the server that holds the data directory now, or None when there is none."""
+    path = data_dir / _LOCK
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            url = read_holder(data_dir).get("url")
+            return url if isinstance(url, str) else None
+    return None

@@ -1,0 +1,195 @@
+"""Join a job's takes into its result: encode the finished prefix as takes arrive, publish when the last one is in.
+
+A crash here starts assembling again, never synthesis. The file becomes visible by one rename, the job completed by one
+transaction behind it.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+from rhapsode.audio.encode import extension
+from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
+from rhapsode.deliver.timeline import TimelineOptions
+from rhapsode.errors import BlobError, Refused, StorageFull
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.takes import JobEnded, takes_in_order
+from rhapsode.model import Boundary, Job, Result, SegmentState, is_job_id
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_AGAIN_S = 5.0
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ID_LENGTH = 36
+
+
+def timeline_options(job: Job, rate: int) -> TimelineOptions:
+    """How this job's takes are laid on its timeline; the same for the file and for live listeners."""
+    return TimelineOptions(rate=rate, pauses=job.request.pauses, gain_db=job.request.gain_db)
+
+
+def tags(job: Job) -> dict[str, str]:
+    """Metadata of the file; nothing that differs between two runs of the same text."""
+    return {"artist": job.request.voice, "encoder": "Rhapsode"}
+
+
+def result_name(job: Job, now: float) -> str:
+    """File name of the result: ``tts_job_<uuid>_<timestamp>.<ext>``, time in UTC."""
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
+    return f"tts_job_{job.id}_{stamp}.{extension(job.request.output_format)}"
+
+
+def result_job_id(name: str) -> str:
+    """The job of a result's file name, or ``""`` when the name is not of ours."""
+    job_id = name.removeprefix("tts_job_")[:_ID_LENGTH]
+    return job_id if name.startswith("tts_job_") and is_job_id(job_id) else ""
+
+
+async def read_take(shop: Shop, state: SegmentState) -> bytes:
+    """The checked bytes of a finished segment.
+
+    Raises:
+        BlobError: They are missing or damaged.
+    """
+    if state.take is None:
+        raise BlobError(f"segment {state.segment.index} has no take")
+    data = await shop.takes.get(state.take.digest)
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if digest != state.take.digest:
+        raise BlobError(f"take {state.take.digest} is damaged: its content is {digest}")
+    return data
+
+
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``call`` in a thread; when cancelled, wait for it all the same, so that its objects are at rest afterwards."""
+    task = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class _Sink(Protocol):
+    """Takes go in here."""
+
+    def add(self, take: bytes, boundary: Boundary) -> object: ...
+
+    def abort(self) -> None: ...
+
+
+S = TypeVar("S", bound=_Sink)
+
+
+class Joiner:
+    """Assembles one job.
+
+    Args:
+        shop: Shared parts.
+        job: The job; its request, epoch and run do not change while this lives.
+        on_lost: Called with a segment whose take was gone or damaged and that is pending again.
+    """
+
+    def __init__(self, shop: Shop, job: Job, on_lost: Callable[[SegmentState], None]) -> None:
+        self._shop = shop
+        self._job = job
+        self._on_lost = on_lost
+        self._path = shop.results.scratch()
+
+    async def run(self) -> None:
+        """Assemble and publish; waits while the disk is full, ends quietly when the job ended otherwise."""
+        while True:
+            try:
+                await self._assemble()
+            except JobEnded:
+                return
+            except (StorageFull, BlobError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in _NO_SPACE:
+                    raise
+                log.warning("job %s: %s; assembling again in %g s", self._job.id, error, _AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _assemble(self) -> None:
+        job = self._job
+        target = job.request.loudness_lufs
+        makeup = 1.0
+        if target is not None:
+            meter = await self._feed(lambda rate: LoudnessPass(timeline_options(job, rate), target))
+            if meter is None:
+                return
+            makeup = await in_thread(meter.makeup)
+        assembler: Assembler | None = None
+        try:
+            assembler = await self._feed(
+                lambda rate: Assembler(
+                    self._path, job.request.output_format, timeline_options(job, rate), tags(job), makeup
+                )
+            )
+            if assembler is None:
+                return
+            await self._publish(await in_thread(assembler.finish))
+        finally:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    async def _feed(self, begin: Callable[[int], S]) -> S | None:
+        """Push every take in order into what ``begin`` makes of their sample rate; None when there is no take at all."""
+        sink: S | None = None
+        try:
+            index = 0
+            whole = False
+            while not whole:
+                whole = True
+                async for state in takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index):
+                    try:
+                        data = await read_take(self._shop, state)
+                    except BlobError as error:
+                        await self._remake(state, error)
+                        whole = False
+                        break
+                    if sink is None:
+                        sink = begin(state.take.rate if state.take else 0)
+                    await in_thread(sink.add, data, state.segment.boundary)
+                    index = state.segment.index + 1
+        except BaseException:
+            if sink is not None:
+                sink.abort()
+            raise
+        return sink
+
+    async def _remake(self, state: SegmentState, error: BlobError) -> None:
+        """Have a take that is gone made again: bytes first, so that the new ones are really written."""
+        log.warning("job %s: %s; speaking segment %d again", self._job.id, error, state.segment.index)
+        if state.take:
+            await self._shop.takes.delete(state.take.digest)
+        await self._shop.ledger.reset_segment(self._job.fence, state.segment.index)
+        states = await self._shop.ledger.segments(self._job.id, state.segment.index, 1)
+        if states:
+            self._on_lost(states[0])
+
+    async def _publish(self, made: Assembled) -> None:
+        name = result_name(self._job, self._shop.clock())
+        await self._shop.results.adopt(self._path, name)
+        result = Result(
+            name=name,
+            format=self._job.request.output_format,
+            size=made.size,
+            digest=made.digest,
+            samples=made.samples,
+            rate=made.rate,
+        )
+        try:
+            await self._shop.ledger.complete_job(self._job.fence, result)
+        except Refused:
+            await self._shop.results.delete(name)
+            raise

@@ -1,0 +1,76 @@
+"""Listen to a job while it is made."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+from rhapsode.deliver.live import LiveStream
+from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options
+from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.takes import takes_in_order
+from rhapsode.model import AudioFormat, Job
+
+_ENOUGH_S = 10.0
+"""A listener with this much audio in hand is not urgent."""
+
+
+class _Appetite:
+    """Keeps the scheduler informed about how much audio one listener has in hand, at the speed of listening."""
+
+    def __init__(self, scheduler: Scheduler, job_id: str) -> None:
+        self._scheduler = scheduler
+        self._job_id = job_id
+        self._began: float | None = None
+        self._sent_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._tell(hungry=True)
+
+    def fed(self, seconds: float) -> None:
+        """So much audio was sent."""
+        if self._began is None:
+            self._began = time.monotonic()
+        self._sent_s += seconds
+        spare_s = self._sent_s - (time.monotonic() - self._began) - _ENOUGH_S
+        self.end()
+        if spare_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(spare_s, lambda: self._tell(hungry=True))
+        else:
+            self._tell(hungry=True)
+
+    def end(self) -> None:
+        """Not hungry, for now or for good."""
+        if self._timer:
+            self._timer.cancel()
+        self._tell(hungry=False)
+
+    def _tell(self, hungry: bool) -> None:
+        self._scheduler.set_hungry(self._job_id, self, hungry)
+
+
+async def live_audio(
+    shop: Shop, scheduler: Scheduler, job: Job, audio_format: AudioFormat, start: int = 0
+) -> AsyncGenerator[bytes, None]:
+    """Encode a job's takes from segment ``start`` on as they come: whole takes, in order.
+
+    Raises:
+        JobEnded: The job failed, was cancelled or deleted: what was sent is not the whole.
+        BlobError: A take is damaged.
+    """
+    await scheduler.listen(job.id, start)
+    appetite = _Appetite(scheduler, job.id)
+    stream: LiveStream | None = None
+    try:
+        async for state in takes_in_order(shop.ledger, shop.hub, job.id, start):
+            data = await read_take(shop, state)
+            rate = state.take.rate if state.take else 0
+            if stream is None:
+                stream = LiveStream(audio_format, timeline_options(job, rate), tags(job))
+            out = await in_thread(stream.add, data, state.segment.boundary)
+            appetite.fed(state.take.samples / rate if state.take else 0.0)
+            if out:
+                yield out
+        if stream is not None and (out := await in_thread(stream.finish)):
+            yield out
+    finally:
+        appetite.end()

@@ -1,0 +1,205 @@
+"""Who is next: priority class, then fair share between owners, then between jobs. A pure index; O(log n) per pick.
+
+Both levels are start-time fair queueing by characters served (Goyal, Vin & Cheng, SIGCOMM 1996): each flow has a tag,
+the smallest is served, a served flow's tag grows by what it was given, and a flow that comes back starts at the present
+(nobody saves up). Within an owner the first ``head_chars`` characters of a job are charged in one piece: short jobs run
+to their end one after another, instead of all together and all late.
+
+Heaps are lazy: an entry whose ticket is not the newest is skipped when it comes to the top.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rhapsode.model import Priority
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One job."""
+
+    id: str
+    owner: str
+    priority: Priority
+    created_at: float
+    order: int
+    served: int
+    lane: Priority
+    tag: float = 0.0
+    eligible: bool = True
+    urgent: bool = False
+    ticket: int = 0
+
+
+@dataclass(slots=True)
+class _Flow:
+    """The eligible jobs of one owner in one lane."""
+
+    owner: str
+    tag: float = 0.0
+    clock: float = 0.0
+    queued: bool = False
+    ticket: int = 0
+    jobs: list[tuple[float, int, int, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The owners with eligible jobs in one class."""
+
+    clock: float = 0.0
+    flows: dict[str, _Flow] = field(default_factory=dict)
+    heap: list[tuple[float, str, int]] = field(default_factory=list)
+
+
+class FairOrder:
+    """Unfinished jobs in the order in which they are served.
+
+    A job is *eligible* while it could give away a segment now. The class in which it is served may differ from the one
+    asked for: interactive work counts as normal after its first ``interactive_chars``; batch work counts as normal,
+    and normal work that has had less than ``interactive_chars`` counts as interactive, once it is older than its
+    class's delay (a deadline fixed at submit); a job that somebody listens to at its edge is urgent: interactive.
+    """
+
+    def __init__(
+        self,
+        interactive_chars: int = 1000,
+        normal_delay_s: float = 1800.0,
+        batch_delay_s: float = 43200.0,
+        head_chars: int = 1000,
+    ) -> None:
+        self._interactive_chars = interactive_chars
+        self._delay = {Priority.NORMAL: normal_delay_s, Priority.BATCH: batch_delay_s}
+        self._head_chars = head_chars
+        self._entries: dict[str, _Entry] = {}
+        self._lanes = {priority: _Lane() for priority in Priority}
+        self._deadlines: list[tuple[float, str]] = []
+        self._tickets = 0
+        self._now = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._entries
+
+    def add(self, job_id: str, owner: str, priority: Priority, created_at: float, served: int = 0) -> None:
+        """Take in a job, eligible at once. ``served`` is what it got before, in characters."""
+        entry = _Entry(job_id, owner, priority, created_at, 0, served, priority)
+        self._tickets += 1
+        entry.order = self._tickets
+        self._entries[job_id] = entry
+        if priority in self._delay:
+            heapq.heappush(self._deadlines, (created_at + self._delay[priority], job_id))
+        self._enter(entry)
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job; a no-op when it is not here."""
+        self._entries.pop(job_id, None)
+
+    def set_eligible(self, job_id: str, eligible: bool) -> None:
+        """Say whether the job could give away a segment now."""
+        entry = self._entries.get(job_id)
+        if entry and entry.eligible != eligible:
+            entry.eligible = eligible
+            self._enter(entry)
+
+    def set_urgent(self, job_id: str, urgent: bool) -> None:
+        """Serve the job as interactive for as long as somebody listens at the edge of what is spoken."""
+        entry = self._entries.get(job_id)
+        if entry and entry.urgent != urgent:
+            entry.urgent = urgent
+            self._enter(entry)
+
+    def pick(self, lanes: Sequence[Priority], now: float) -> str | None:
+        """The eligible job to serve next, trying ``lanes`` in this order; ``now`` in seconds since the epoch.
+
+        Returns:
+            Its id, or None. The index is unchanged: call :meth:`charge` for what was given, or make it ineligible.
+        """
+        self._now = now
+        while self._deadlines and self._deadlines[0][0] <= now:
+            entry = self._entries.get(heapq.heappop(self._deadlines)[1])
+            if entry:
+                self._enter(entry)
+        for priority in lanes:
+            job_id = self._head(self._lanes[priority])
+            if job_id is not None:
+                return job_id
+        return None
+
+    def charge(self, job_id: str, chars: int) -> None:
+        """Account for a segment of ``chars`` characters that was given to a worker."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            return
+        lane = self._lanes[entry.lane]
+        flow = lane.flows.setdefault(entry.owner, _Flow(entry.owner, tag=lane.clock, clock=entry.tag))
+        lane.clock = max(lane.clock, flow.tag)
+        flow.clock = max(flow.clock, entry.tag)
+        flow.tag += chars
+        flow.queued = False
+        self._queue(lane, flow)
+        before = self._charged(entry.served)
+        entry.served += chars
+        entry.tag += self._charged(entry.served) - before
+        self._enter(entry)
+
+    def _charged(self, served: int) -> int:
+        return served if served > self._head_chars else 0
+
+    def _class_of(self, entry: _Entry) -> Priority:
+        if entry.urgent:
+            return Priority.INTERACTIVE
+        priority = entry.priority
+        if priority in self._delay and self._now >= entry.created_at + self._delay[priority]:
+            priority = Priority(priority - 1)
+        if priority is Priority.INTERACTIVE and entry.served >= self._interactive_chars:
+            return Priority.NORMAL
+        return priority
+
+    def _enter(self, entry: _Entry) -> None:
+        """Put the job where it belongs now; what the heaps held of it before is stale."""
+        self._tickets += 1
+        entry.ticket = self._tickets
+        if not entry.eligible:
+            return
+        entry.lane = self._class_of(entry)
+        lane = self._lanes[entry.lane]
+        flow = lane.flows.get(entry.owner)
+        if flow is None:
+            flow = lane.flows[entry.owner] = _Flow(entry.owner, tag=lane.clock, clock=entry.tag)
+        entry.tag = max(entry.tag, flow.clock)
+        heapq.heappush(flow.jobs, (entry.tag, entry.order, entry.ticket, entry.id))
+        self._queue(lane, flow)
+
+    def _queue(self, lane: _Lane, flow: _Flow) -> None:
+        if flow.queued:
+            return
+        flow.queued = True
+        flow.tag = max(flow.tag, lane.clock)
+        self._tickets += 1
+        flow.ticket = self._tickets
+        heapq.heappush(lane.heap, (flow.tag, flow.owner, flow.ticket))
+
+    def _head(self, lane: _Lane) -> str | None:
+        while lane.heap:
+            _, owner, ticket = lane.heap[0]
+            flow = lane.flows.get(owner)
+            if flow is None or flow.ticket != ticket:
+                heapq.heappop(lane.heap)
+                continue
+            while flow.jobs and self._is_stale(flow.jobs[0]):
+                heapq.heappop(flow.jobs)
+            if flow.jobs:
+                return flow.jobs[0][3]
+            heapq.heappop(lane.heap)
+            flow.queued = False
+            if flow.tag <= lane.clock:  # nothing to remember: it would start at the present anyway
+                del lane.flows[owner]
+        return None
+
+    def _is_stale(self, item: tuple[float, int, int, str]) -> bool:
+        entry = self._entries.get(item[3])
+        return entry is None or not entry.eligible or entry.ticket != item[2]

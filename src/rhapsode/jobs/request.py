@@ -1,0 +1,223 @@
+"""What a caller may ask for, and how it becomes a fully resolved :class:`SpeechRequest`."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rhapsode.engines.base import Control
+from rhapsode.errors import InvalidInput, NotFound, TooLarge, Unavailable
+from rhapsode.fleet.base import EngineDescription
+from rhapsode.model import AudioFormat, Pauses, Priority, SpeechRequest, Voice, VoiceMode
+from rhapsode.settings import Settings
+
+_PRIORITIES = {
+    "interactive": Priority.INTERACTIVE,
+    "high": Priority.INTERACTIVE,
+    "normal": Priority.NORMAL,
+    "batch": Priority.BATCH,
+    "low": Priority.BATCH,
+}
+_FILE_FORMATS = ("wav", "opus", "mp3", "flac")
+_CONTROLS = ("temperature", "exaggeration", "cfg_weight", "speed_factor")
+_SHOWN_NAMES = 20
+
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class SpeechBody(BaseModel):
+    """Body of ``POST /tts`` and ``POST /tts/enqueue``. Unknown fields are ignored, numeric strings are coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    text: str = Field(description="What to speak.")
+    voice_mode: VoiceMode = VoiceMode.PREDEFINED
+    predefined_voice_id: str | None = Field(None, description="Name of a predefined voice, with or without extension.")
+    reference_audio_filename: str | None = Field(None, description="Reference recording for voice_mode clone.")
+    output_format: str | None = Field("wav", description="wav, opus, mp3 or flac; null: as configured.")
+    split_text: bool | None = True
+    chunk_size: int | None = Field(120, ge=50, le=500, description="Longest segment, in characters.")
+    temperature: float | None = Field(None, ge=0, le=1.5)
+    exaggeration: float | None = Field(None, ge=0, le=2)
+    cfg_weight: float | None = Field(None, ge=0, le=2)
+    speed_factor: float | None = Field(None, ge=0.25, le=4)
+    seed: int | None = Field(None, ge=-1, le=2**32 - 1, description="0 and -1: drawn at submit.")
+    language: str | None = None
+    stream: bool | None = False
+    priority: str | None = Field(None, description="interactive, normal or batch.")
+    tags: list[Tag] = Field(default_factory=list, max_length=32)
+
+    @field_validator("text")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value or value.isspace():
+            raise ValueError("must not be blank")
+        return value
+
+    @field_validator("output_format")
+    @classmethod
+    def _known_format(cls, value: str | None) -> str | None:
+        if value is not None and value.lower() not in _FILE_FORMATS:
+            raise ValueError(f"must be one of {', '.join(_FILE_FORMATS)}, or null")
+        return value.lower() if value else None
+
+    @field_validator("priority")
+    @classmethod
+    def _known_priority(cls, value: str | None) -> str | None:
+        if value is not None and value.lower() not in _PRIORITIES:
+            raise ValueError(f"must be one of {', '.join(_PRIORITIES)}")
+        return value.lower() if value else None
+
+    def fingerprint(self) -> str:
+        """Hash of the validated body before the seed is drawn; equal bodies have equal fingerprints."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A body with every default looked up."""
+
+    request: SpeechRequest
+    priority: Priority
+    warnings: tuple[str, ...]
+
+
+def resolve(
+    body: SpeechBody, settings: Settings, described: EngineDescription, references: Sequence[str], default: Priority
+) -> Resolved:
+    """Look up everything the body leaves open, once, so that nothing changes between submit and speech.
+
+    Args:
+        body: The validated body.
+        settings: Where defaults come from.
+        described: The engine that will speak.
+        references: Names of the reference recordings.
+        default: Priority class when the body names none.
+
+    Raises:
+        TooLarge: The text is over ``limits.max_text_chars``.
+        NotFound: An explicit voice or reference that does not exist; names those there are.
+        InvalidInput: Clone mode without a reference, or with an engine that cannot clone (status 400).
+        Unavailable: The engine has no voice at all.
+    """
+    limit = settings.limits.max_text_chars
+    if len(body.text) > limit:
+        raise TooLarge(
+            f"text has {len(body.text):,} characters; the limit is {limit:,} (limits.max_text_chars)", "text"
+        )
+    warnings: list[str] = []
+    clone = body.voice_mode is VoiceMode.CLONE
+    voice = _voice(body, settings, described, warnings)
+    name = _reference(body, described, references) if clone else voice.id
+    output = settings.audio_output
+    seed = settings.generation_defaults.seed if body.seed is None else body.seed
+    request = SpeechRequest(
+        engine=described.info.name,
+        voice=name,
+        voice_mode=body.voice_mode,
+        language=_language(body, settings, voice, warnings),
+        output_format=AudioFormat(body.output_format or output.format),
+        split_text=body.split_text is not False,
+        chunk_size=body.chunk_size or 120,
+        controls=_controls(body, settings, described, warnings),
+        seed=seed if seed > 0 else 1 + secrets.randbelow(2**32 - 1),
+        pauses=Pauses(
+            output.pause_clause_sec, output.pause_sentence_sec, output.pause_paragraph_sec, output.pause_heading_sec
+        ),
+        gain_db=0.0 if clone else voice.gain_db,
+        loudness_lufs=output.loudness_lufs,
+    )
+    return Resolved(request, _PRIORITIES[body.priority] if body.priority else default, tuple(warnings))
+
+
+def find_voice(voices: Sequence[Voice], name: str) -> Voice | None:
+    """The voice called ``name``: its id or file name, with or without extension."""
+    for voice in voices:
+        if name in (voice.id, voice.filename, PurePath(voice.filename).stem):
+            return voice
+    return next((voice for voice in voices if PurePath(name).suffix and PurePath(name).stem == voice.id), None)
+
+
+def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, warnings: list[str]) -> Voice:
+    voices = described.voices
+    if not voices:
+        raise Unavailable(
+            f"engine {described.info.name} has no voice; put one into {settings.tts_engine.predefined_voices_path}"
+        )
+    wanted = body.predefined_voice_id
+    if wanted and body.voice_mode is VoiceMode.PREDEFINED:
+        voice = find_voice(voices, wanted)
+        if voice is None:
+            raise NotFound(
+                f"predefined_voice_id: there is no voice {wanted[:100]!r}; there are {_listed([v.id for v in voices])}",
+                "predefined_voice_id",
+            )
+        return voice
+    default = settings.tts_engine.default_voice_id
+    if default:
+        voice = find_voice(voices, default)
+        if voice:
+            return voice
+        warnings.append(f"the default voice {default!r} is not available; speaking with {voices[0].id!r}")
+    return voices[0]
+
+
+def _reference(body: SpeechBody, described: EngineDescription, references: Sequence[str]) -> str:
+    field = "reference_audio_filename"
+    name = body.reference_audio_filename
+    if not name:
+        raise InvalidInput(f"{field} is required when voice_mode is 'clone'", field, 400)
+    if not described.info.can_clone:
+        raise InvalidInput(
+            f"voice_mode: engine {described.info.name!r} cannot clone a voice; no engine that is installed here can",
+            "voice_mode",
+            400,
+        )
+    if name not in references:
+        raise NotFound(f"{field}: there is no recording {name[:100]!r}; there are {_listed(references)}", field)
+    return name
+
+
+def _language(body: SpeechBody, settings: Settings, voice: Voice, warnings: list[str]) -> str:
+    wanted = body.language or settings.generation_defaults.language
+    if wanted.lower().replace("_", "-").split("-")[0] != voice.language.lower().replace("_", "-").split("-")[0]:
+        if body.language:
+            warnings.append(f"voice {voice.id!r} speaks {voice.language!r}, not {body.language[:40]!r}")
+        return voice.language
+    return wanted
+
+
+def _controls(
+    body: SpeechBody, settings: Settings, described: EngineDescription, warnings: list[str]
+) -> Mapping[str, float]:
+    given: Mapping[str, Any] = body.model_dump(include=set(_CONTROLS))
+    controls: dict[str, float] = {}
+    for name in _CONTROLS:
+        control = described.info.control(name)
+        if control is None:
+            if given[name] is not None:
+                warnings.append(f"engine {described.info.name!r} has no {name}; it is left out")
+            continue
+        value = getattr(settings.generation_defaults, name) if given[name] is None else given[name]
+        controls[name] = _within(control, value, warnings)
+    return controls
+
+
+def _within(control: Control, value: float, warnings: list[str]) -> float:
+    inside = min(max(value, control.minimum), control.maximum)
+    if inside != value:
+        warnings.append(
+            f"{control.name} {value:g} is outside {control.minimum:g}–{control.maximum:g}; taken as {inside:g}"
+        )
+    return inside
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    rest = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")

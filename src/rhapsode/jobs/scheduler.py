@@ -1,0 +1,289 @@
+"""Give segments to workers, one at a time, as late as possible. An in-memory index that the ledger can rebuild.
+
+A segment is chosen when a slot is free, never ahead, so that priority, fairness and cancel act within one segment.
+Express slots serve interactive work and the first segments of fresh jobs; bulk slots serve normal and batch work first
+and interactive work only when there is nothing else (it is the express process's, which runs at normal priority).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+
+from rhapsode.fleet.base import Slot
+from rhapsode.jobs.attempts import Attempts
+from rhapsode.jobs.events import END_EVENTS
+from rhapsode.jobs.order import FairOrder
+from rhapsode.jobs.runner import JobRun
+from rhapsode.jobs.shop import Shop
+from rhapsode.ledger.base import Waiting
+from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState
+
+log = logging.getLogger(__name__)
+
+_MAX_RUNS = 64
+"""Jobs held activated at once; one that gives way loses only what the ledger can rebuild."""
+_MAX_ACTIVATING = 8
+_FRESH_S = 5.0
+"""A job this young gets its first segment from the express process: somebody may be waiting for the first sound."""
+_DISK_POLL_S = 5.0
+
+_EXPRESS = (Priority.INTERACTIVE,)
+_BULK = (Priority.NORMAL, Priority.BATCH, Priority.INTERACTIVE)
+_ALONE = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerOptions:
+    """Bounds of scheduling."""
+
+    segment_failures: int = 3
+    """Failed attempts after which a segment is quarantined and its job fails."""
+    max_retries: int = 0
+    """Whole-job retries after that."""
+    interactive_chars: int = 1000
+    normal_delay_s: float = 1800.0
+    batch_delay_s: float = 43200.0
+    min_free_bytes: int = 0
+    """Below this much free disk nothing is started."""
+
+
+def as_waiting(job: Job) -> Waiting:
+    """What the scheduler keeps of a job."""
+    return Waiting(job.id, job.owner, job.priority, job.created_at, job.text_chars, job.chars_done, job.status)
+
+
+class Scheduler:
+    """All unfinished jobs of this node. Used from one event loop."""
+
+    def __init__(self, shop: Shop, options: SchedulerOptions) -> None:
+        self._shop = shop
+        self._options = options
+        self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
+        self.waiting: dict[str, Waiting] = {}
+        self._runs: dict[str, JobRun] = {}
+        self._activating: set[str] = set()
+        self._fresh: deque[tuple[float, str]] = deque()
+        self._busy: set[str] = set()
+        self._hungry: dict[str, set[object]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.attempts = Attempts(shop, options.segment_failures, options.max_retries, self)
+        self._disk_full = False
+        self._stopping = False
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self, adopted: Iterable[Waiting]) -> None:
+        """Take over what the ledger says is unfinished and begin to work."""
+        for waiting in adopted:
+            self._enrol(waiting)
+        self._shop.fleet.on_change(self.kick)
+        self._shop.hub.listen(self._on_event)
+        await self._look_at_disk()
+        self._spawn(self._watch_disk())
+        self.kick()
+
+    async def stop(self) -> None:
+        """Begin nothing more and drop what is held in memory. Call after the fleet has stopped."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for run in list(self._runs.values()):
+            await run.close()
+        self._runs.clear()
+
+    def pause(self) -> None:
+        """Begin nothing more; segments in flight go on."""
+        self._stopping = True
+
+    def waiting_for(self) -> str | None:
+        """Why nothing at all can run now, or None."""
+        if self._disk_full:
+            return "disk space"
+        return self._shop.fleet.waiting_for()
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether free space is below the watermark."""
+        return self._disk_full
+
+    # -- jobs come and go ---------------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """A job was queued (or queued again)."""
+        self._enrol(as_waiting(job))
+        self._fresh.append((self._shop.clock(), job.id))
+        if len(self._runs) + len(self._activating) < _MAX_RUNS:
+            self._activate(job.id)
+        self.kick()
+
+    def forget(self, job_id: str) -> None:
+        """The job ended or was cancelled: nothing more of it is given away."""
+        self.order.remove(job_id)
+        self.waiting.pop(job_id, None)
+        run = self._runs.pop(job_id, None)
+        if run:
+            run.closed = True
+            self._spawn(run.close())
+        self.kick()
+
+    async def listen(self, job_id: str, index: int) -> None:
+        """Somebody listens from segment ``index`` on: speak from there first."""
+        run = self._runs.get(job_id)
+        if run:
+            await run.pull(index)
+
+    def set_hungry(self, job_id: str, listener: object, hungry: bool) -> None:
+        """``listener`` hears the edge of what is spoken and has little in hand (or no longer so)."""
+        listeners = self._hungry.setdefault(job_id, set())
+        (listeners.add if hungry else listeners.discard)(listener)
+        self.order.set_urgent(job_id, bool(listeners))
+        if not listeners:
+            del self._hungry[job_id]
+        else:
+            self.kick()
+
+    def _enrol(self, waiting: Waiting) -> None:
+        self.waiting[waiting.id] = waiting
+        self.order.add(waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done)
+
+    # -- activation ---------------------------------------------------------------------------------------------
+
+    def _activate(self, job_id: str) -> None:
+        self.order.set_eligible(job_id, False)
+        if job_id not in self._activating:
+            self._activating.add(job_id)
+            self._spawn(self._bring_up(job_id))
+
+    async def _bring_up(self, job_id: str) -> None:
+        try:
+            job = await self._shop.ledger.get_job(job_id)
+            if job is None or job.deleted or job.status.is_terminal or job_id not in self.order:
+                self.order.remove(job_id)
+                self.waiting.pop(job_id, None)
+                return
+            engine = (await self._shop.fleet.describe()).info
+            run = JobRun(job, self._shop, engine, lambda: self._on_ready(job_id))
+            self._runs[job_id] = run
+            await run.start()
+        finally:
+            self._activating.discard(job_id)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Drop the youngest runs that hold nothing in flight, when there are too many."""
+        spare = len(self._runs) - _MAX_RUNS
+        for job_id in [i for i, run in reversed(self._runs.items()) if not run.in_flight][: max(spare, 0)]:
+            run = self._runs.pop(job_id)
+            run.closed = True
+            self._spawn(run.close())
+            self.order.set_eligible(job_id, True)  # its turn brings it up again
+
+    def _on_ready(self, job_id: str) -> None:
+        run = self._runs.get(job_id)
+        if run and run.has_ready():
+            self.order.set_eligible(job_id, True)
+            self.kick()
+
+    # -- dispatch -----------------------------------------------------------------------------------------------
+
+    def kick(self) -> None:
+        """Fill every free slot that something can be found for."""
+        if self._stopping or self._disk_full:
+            return
+        free = [slot for slot in self._shop.fleet.free_slots() if slot.id not in self._busy]
+        has_express = any(slot.express for slot in self._shop.fleet.slots())
+        express = [slot for slot in free if slot.express]
+        bulk = [slot for slot in free if not slot.express]
+        while express and (found := self._find(_EXPRESS) or self._find_fresh()):
+            self._give(express, *found)
+        while bulk and (found := self._find(_BULK if has_express else _ALONE)):
+            self._give(bulk, *found)
+
+    def _find(self, lanes: Sequence[Priority]) -> tuple[JobRun, SegmentState] | None:
+        while job_id := self.order.pick(lanes, self._shop.clock()):
+            run = self._runs.get(job_id)
+            if run is None:
+                if len(self._activating) >= _MAX_ACTIVATING:
+                    return None
+                self._activate(job_id)
+                continue
+            state = run.next_ready()
+            if state is not None:
+                return run, state
+            self.order.set_eligible(job_id, False)
+        return None
+
+    def _find_fresh(self) -> tuple[JobRun, SegmentState] | None:
+        now = self._shop.clock()
+        for _ in range(len(self._fresh)):
+            submitted, job_id = self._fresh[0]
+            run = self._runs.get(job_id)
+            if run and run.job.status is JobStatus.QUEUED and not run.in_flight and now - submitted < _FRESH_S:
+                if state := run.next_ready():
+                    self._fresh.popleft()
+                    return run, state
+                self._fresh.rotate(-1)  # still being planned
+            elif job_id in self._activating and now - submitted < _FRESH_S:
+                self._fresh.rotate(-1)
+            else:
+                self._fresh.popleft()
+        return None
+
+    def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
+        slot = next((s for s in slots if run.job.request.voice in s.warm), slots[0])
+        slots.remove(slot)
+        self._busy.add(slot.id)
+        self.order.charge(run.job.id, len(state.segment.text))
+        if not run.has_ready():
+            self.order.set_eligible(run.job.id, False)
+        self._spawn(self._speak(slot, run, state))
+
+    async def _speak(self, slot: Slot, run: JobRun, state: SegmentState) -> None:
+        try:
+            await self.attempts.speak(slot, run, state, lambda: self._free(slot))
+        finally:
+            self._free(slot)
+
+    def _free(self, slot: Slot) -> None:
+        if slot.id in self._busy:
+            self._busy.discard(slot.id)
+            self.kick()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a scheduling step failed", exc_info=error)
+
+    # -- news ---------------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        if event.type in END_EVENTS:
+            self.forget(event.job_id)
+
+    def updated(self, job: Job) -> None:
+        """The ledger holds a newer state of this job."""
+        if job.id in self.waiting and not job.status.is_terminal:
+            self.waiting[job.id] = as_waiting(job)
+
+    # -- disk ---------------------------------------------------------------------------------------------------
+
+    async def _watch_disk(self) -> None:
+        while True:
+            await asyncio.sleep(_DISK_POLL_S)
+            await self._look_at_disk()
+
+    async def _look_at_disk(self) -> None:
+        free = [await store.free_bytes() for store in (self._shop.takes, self._shop.results)]
+        full = any(space is not None and space < self._options.min_free_bytes for space in free)
+        if full != self._disk_full:
+            self._disk_full = full
+            log.warning("disk space is %s", "below the watermark: work pauses" if full else "back: work goes on")
+            self.kick()

@@ -1,0 +1,228 @@
+"""Submit, watch, cancel, retry: the one path for HTTP, the command line and embedding programs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.jobs.events import END_EVENTS
+from rhapsode.jobs.overview import Overview
+from rhapsode.jobs.request import SpeechBody, resolve
+from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.status import job_status
+from rhapsode.ledger.base import NewJob
+from rhapsode.model import Job, Priority, is_job_id, new_job_id
+from rhapsode.settings import Settings
+
+LOCAL_OWNER = "local"
+_POLL_S = 5.0
+_REFERENCE_SUFFIXES = frozenset({".wav", ".mp3"})
+
+
+class JobService:
+    """What callers can do with jobs. Used from one event loop."""
+
+    def __init__(self, shop: Shop, scheduler: Scheduler, settings: Settings) -> None:
+        self.shop = shop
+        self.scheduler = scheduler
+        self.settings = settings
+        self._overview = Overview(
+            scheduler.waiting, scheduler.attempts.pace, lambda: sum(not s.express for s in shop.fleet.slots()) or 1
+        )
+        self._waiters: Counter[str] = Counter()
+
+    # -- submit -------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        body: SpeechBody,
+        owner: str = LOCAL_OWNER,
+        attached: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Store a job; once this returns it survives power loss.
+
+        Args:
+            body: What to speak.
+            owner: On whose behalf.
+            attached: Cancel it when its last waiter leaves; its first characters are interactive.
+            idempotency_key: The same key with the same body gives the same job again.
+
+        Raises:
+            InvalidInput, NotFound, TooLarge: See :func:`rhapsode.jobs.request.resolve`.
+            StorageFull: Free disk space is below the watermark.
+            Unavailable: Too many unfinished jobs.
+        """
+        if self.scheduler.disk_full:
+            raise StorageFull(
+                f"less than {self.settings.limits.min_free_disk_mb} MB of disk are free (limits.min_free_disk_mb)"
+            )
+        if len(self.scheduler.waiting) >= self.settings.limits.max_queued_jobs:
+            raise Unavailable(f"{len(self.scheduler.waiting)} jobs are waiting (limits.max_queued_jobs)")
+        default = Priority.INTERACTIVE if attached else Priority.NORMAL
+        described = await self.shop.fleet.describe()
+        try:
+            resolved = resolve(body, self.settings, described, self.references(), default)
+        except NotFound:  # perhaps a voice that was dropped in since
+            described = await self.shop.fleet.describe(refresh=True)
+            resolved = resolve(body, self.settings, described, self.references(), default)
+        new = NewJob(
+            id=new_job_id(),
+            owner=owner,
+            request=resolved.request,
+            text=body.text,
+            priority=resolved.priority,
+            attached=attached,
+            warnings=resolved.warnings,
+            tags=tuple(body.tags),
+            idempotency_key=idempotency_key,
+            fingerprint=body.fingerprint() if idempotency_key else "",
+        )
+        job, created = await self.shop.ledger.submit(new)
+        if created:
+            self.scheduler.submit(job)
+        return job
+
+    def require_engine(self) -> None:
+        """Refuse work that somebody waits for while the engine is unloaded.
+
+        Raises:
+            EngineUnloaded: It is.
+        """
+        if self.shop.fleet.waiting_for() == "engine unloaded":
+            raise EngineUnloaded("the engine is unloaded; load it again (POST /restart_server) to speak")
+
+    # -- look ---------------------------------------------------------------------------------------------------
+
+    async def job(self, job_id: str) -> Job:
+        """The job, tombstones included.
+
+        Raises:
+            NotFound: No such job; any malformed id is simply unknown.
+        """
+        job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
+        if job is None:
+            raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        return job
+
+    async def living(self, job_id: str) -> Job:
+        """The job, unless it is a tombstone.
+
+        Raises:
+            NotFound: No such job.
+            Gone: It was deleted or has expired.
+        """
+        job = await self.job(job_id)
+        if job.deleted:
+            raise Gone(f"job {job_id} was deleted or has expired")
+        return job
+
+    def status(self, job: Job, root: str = "") -> dict[str, object]:
+        """The job's status as API.md shows it."""
+        place = None if job.status.is_terminal else self._overview.place(job.id)
+        return job_status(job, place, self.scheduler.waiting_for(), self.shop.clock(), root)
+
+    def references(self) -> list[str]:
+        """Names of the reference recordings, sorted."""
+        folder = self.settings.tts_engine.reference_audio_path
+        return sorted(p.name for p in folder.glob("*") if p.suffix.lower() in _REFERENCE_SUFFIXES and p.is_file())
+
+    def result_path(self, job: Job) -> Path | None:
+        """Where the finished file lies on this machine, or None when there is none."""
+        return self.shop.results.local_path(job.result.name) if job.result else None
+
+    async def readiness(self) -> dict[str, str]:
+        """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
+        store = "ok"
+        probe = self.shop.results.scratch()
+        try:
+            await asyncio.to_thread(_try_to_write, probe)
+        except OSError as error:
+            store = str(error)
+        return {
+            "store": store,
+            "disk": "full" if self.scheduler.disk_full else "ok",
+            "workers": self.shop.fleet.waiting_for() or "ok",
+        }
+
+    # -- wait ---------------------------------------------------------------------------------------------------
+
+    async def wait(self, job_id: str) -> Job:
+        """Wait until the job has ended."""
+        with self.shop.hub.watch(job_id, END_EVENTS) as watch:
+            while True:
+                job = await self.job(job_id)
+                if job.status.is_terminal or job.deleted:
+                    return job
+                await watch.wait(_POLL_S)
+
+    @asynccontextmanager
+    async def attend(self, job: Job) -> AsyncIterator[None]:
+        """Be a waiter of the job; when the last one of an attached job leaves before its end, it is cancelled."""
+        self._waiters[job.id] += 1
+        try:
+            yield
+        finally:
+            self._waiters[job.id] -= 1
+            if not self._waiters[job.id]:
+                del self._waiters[job.id]
+                if job.attached:
+                    await asyncio.shield(self._abandon(job.id))
+
+    async def _abandon(self, job_id: str) -> None:
+        job = await self.shop.ledger.get_job(job_id)
+        if job and not job.status.is_terminal:
+            try:
+                await self.shop.ledger.cancel_job(job_id, "the client left")
+            except Conflict:
+                return  # it ended in this very moment
+
+    # -- change -------------------------------------------------------------------------------------------------
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel an unfinished job; a cancelled one is returned as it is.
+
+        Raises:
+            NotFound, Gone: As in :meth:`living`.
+            Conflict: It has completed or failed.
+        """
+        job = await self.living(job_id)
+        return await self.shop.ledger.cancel_job(job.id, "cancelled by the user")
+
+    async def retry(self, job_id: str) -> Job:
+        """Queue a failed or cancelled job again; good takes are kept.
+
+        Raises:
+            NotFound, Gone: As in :meth:`living`.
+            Conflict: It is queued, running or completed.
+        """
+        job = await self.shop.ledger.retry_job((await self.living(job_id)).id)
+        self.scheduler.submit(job)
+        return job
+
+    async def keep(self, job_id: str, kept: bool = True) -> Job:
+        """Exempt a job from expiry, or no longer.
+
+        Raises:
+            NotFound, Gone: As in :meth:`living`.
+        """
+        return await self.shop.ledger.keep_job((await self.living(job_id)).id, kept)
+
+    async def purge(self, job_id: str) -> None:
+        """Delete a job's text, takes and result; a tombstone stays.
+
+        Raises:
+            NotFound, Gone: As in :meth:`living`.
+        """
+        before = await self.shop.ledger.purge_job((await self.living(job_id)).id)
+        self.scheduler.forget(job_id)
+        if before.result:
+            await self.shop.results.delete(before.result.name)
+
+
+def _try_to_write(path: Path) -> None:
+    path.write_bytes(b"ok")
+    path.unlink()

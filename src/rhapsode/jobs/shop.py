@@ -1,0 +1,24 @@
+"""What all parts of the job machinery on one node share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rhapsode.blobs.base import BlobStore
+from rhapsode.fleet.base import Fleet
+from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.planner import Planner
+from rhapsode.ledger.base import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The concrete parts, wired by the composition root."""
+
+    ledger: Ledger
+    takes: BlobStore
+    results: BlobStore
+    fleet: Fleet
+    planner: Planner
+    hub: EventHub
+    clock: Callable[[], float]
+    """Seconds since the epoch."""

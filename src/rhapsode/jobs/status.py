@@ -1,0 +1,74 @@
+"""The status of a job as every caller sees it: HTTP, events, CLI and Python."""
+
+from datetime import UTC, datetime
+
+from rhapsode.jobs.overview import Place
+from rhapsode.model import Job, JobStatus
+
+
+def iso(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC, or None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def job_status(job: Job, place: Place | None, waiting_for: str | None, now: float, root: str = "") -> dict[str, object]:
+    """The answer of ``GET /tts/{id}/status``.
+
+    Args:
+        job: The job as it stands in the ledger.
+        place: Where it stands in the queue, when it is unfinished.
+        waiting_for: Why nothing can run now, or None.
+        now: Seconds since the epoch.
+        root: Root path before all links.
+    """
+    ended = job.ended_at or now
+    eta = place.eta_s if place and not job.status.is_terminal else None
+    audio_s = job.samples_done / job.rate if job.rate else 0.0
+    return {
+        "job_id": job.id,
+        "status": job.status.value,
+        "progress": job.progress,
+        "current_chunk": job.segments_done,
+        "total_chunks": job.segments_total,
+        "created_at": iso(job.created_at),
+        "started_at": iso(job.started_at),
+        "completed_at": iso(job.ended_at),
+        "elapsed_sec": None if job.started_at is None else round(ended - job.started_at, 3),
+        "error": job.error,
+        "queue_position": place.position if place and job.status is JobStatus.QUEUED else None,
+        "eta_seconds": None if eta is None else {"p50": round(eta[0], 1), "p90": round(eta[1], 1)},
+        "run": job.run,
+        "segments": {
+            "done": job.segments_done,
+            "failed": int(job.failed_segment is not None),
+            "total": job.segments_total,
+            "planned": job.plan_done,
+        },
+        "chars": {"done": job.chars_done, "total": job.text_chars},
+        "audio_seconds": round(audio_s, 3),
+        "metrics": {
+            "queue_seconds": round((job.started_at or ended) - job.created_at, 3),
+            "synth_seconds": round(job.synth_seconds, 3),
+            "realtime_factor": round(job.synth_seconds / audio_s, 4) if audio_s else None,
+            "first_audio_seconds": None
+            if job.first_audio_at is None
+            else round(job.first_audio_at - job.created_at, 3),
+        },
+        "priority": job.priority.name.lower(),
+        "tags": list(job.tags),
+        "seed": job.request.seed,
+        "engine": job.request.engine,
+        "voice": job.request.voice,
+        "output_format": job.request.output_format.value,
+        "warnings": list(job.warnings),
+        "waiting_for": None if job.status.is_terminal else waiting_for,
+        "expires_at": iso(job.expires_at),
+        "kept": job.kept,
+        "links": links(job.id, root),
+    }
+
+
+def links(job_id: str, root: str = "") -> dict[str, str]:
+    """Addresses of everything about a job."""
+    base = f"{root}/tts/{job_id}"
+    return {"self": f"{base}/status", "result": f"{base}/result", "audio": f"{base}/audio", "cancel": base}

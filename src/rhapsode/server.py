@@ -1,0 +1,101 @@
+"""Run the HTTP server around a running service."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from rhapsode.api.app import create_app
+from rhapsode.compose import running_service
+from rhapsode.datadir import DataDirLock
+from rhapsode.errors import ConfigError
+from rhapsode.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_GRACE_S = 5
+_BACKLOG = 1024
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the server's address.
+
+    Raises:
+        ConfigError: It is in use or not ours; says what to do.
+    """
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            f"server.port: cannot listen on {host}:{port}: {error.strerror}; stop what uses it or choose another --port"
+        ) from error
+    return sock
+
+
+def url_of(settings: Settings, sock: socket.socket) -> str:
+    """Address for clients on this machine."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    scheme = "https" if settings.server.ssl_certfile else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self.up.set()
+
+
+async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, Callable[[], None]], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: All settings.
+        sock: Where to listen (see :func:`listen`).
+        ready: Called with the address once requests are answered, and with a function that stops the server.
+
+    Raises:
+        DataDirInUse, LedgerError, EngineError: It cannot be started.
+    """
+    with DataDirLock(settings.data_dir) as lock:
+        async with running_service(settings) as service:
+            server = _Server(_uvicorn_config(settings, create_app(settings, service)))
+            serving = asyncio.create_task(server.serve(sockets=[sock]))
+            up = asyncio.create_task(server.up.wait())
+            await asyncio.wait((serving, up), return_when=asyncio.FIRST_COMPLETED)
+            up.cancel()
+            url = url_of(settings, sock)
+            lock.publish(url)
+            ready(url, lambda: setattr(server, "should_exit", True))
+            await serving
+
+
+def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=server.ssl_certfile,
+        ssl_keyfile=str(server.ssl_keyfile) if server.ssl_keyfile else None,
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+    )
