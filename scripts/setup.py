@@ -119,14 +119,14 @@ def _pip(action: str, *arguments: str) -> None:
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
     if done.returncode == 0:
         return
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("WARNING: Retrying")]
     output = "\n".join(lines[-8:])
     if action == "check":
         raise SetupFailed(f"pyproject.toml and requirements/ disagree; run scripts/lock.py:\n{output}")
     if any(sign in done.stdout.lower() for sign in NETWORK_SIGNS):
         raise SetupFailed(
-            f"{output}\n\nThe package index cannot be reached, or lacks a package. Check the network (or pip's index-url and proxy\n"
-            "settings: pip config list) and run this again; it goes on where it can."
+            "The package index cannot be reached, or lacks a package. Check the network, or the index-url and\n"
+            f"proxy in pip's settings (pip config list), and run this again. pip says:\n{output}"
         )
     raise SetupFailed(f"pip {action} failed:\n{output}")
 
