@@ -22,18 +22,18 @@ def loud_speech(seconds: float, seed: int = 0) -> np.ndarray:
 
 @given(st.lists(st.integers(0, 3 * RATE), max_size=40), st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
-def test_it_does_not_matter_how_the_input_is_cut(cuts: list[int], seed: int):
+def test_it_does_not_matter_how_the_input_is_cut(cuts: list[int], seed: int) -> None:
     samples = loud_speech(3, seed)
     assert np.array_equal(limited(np.split(samples, sorted(cuts))), limited([samples]))
 
 
-def test_it_works_sample_by_sample():
+def test_it_works_sample_by_sample() -> None:
     samples = loud_speech(0.05)
     assert np.array_equal(limited([samples[i : i + 1] for i in range(samples.size)]), limited([samples]))
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 24_000, 44_100, 48_000])
-def test_nothing_gets_above_the_ceiling(rate: int):
+def test_nothing_gets_above_the_ceiling(rate: int) -> None:
     samples = np.concatenate((loud_speech(2) * 3, np.array([1e4, -1e4], np.float32), loud_speech(0.2)))
     out = limited([samples], rate)
     assert out.size == samples.size
@@ -41,7 +41,7 @@ def test_nothing_gets_above_the_ceiling(rate: int):
     assert np.abs(out).max() > 0.99 * CEILING
 
 
-def test_what_no_peak_is_near_passes_bit_for_bit():
+def test_what_no_peak_is_near_passes_bit_for_bit() -> None:
     quiet = loud_speech(2)
     quiet *= 0.5 * CEILING / np.abs(quiet).max()
     assert np.array_equal(limited([quiet]), quiet)
@@ -52,7 +52,7 @@ def test_what_no_peak_is_near_passes_bit_for_bit():
     assert RATE - 0.006 * RATE <= changed[0] <= RATE <= changed[-1] <= RATE + 0.06 * RATE
 
 
-def test_the_gain_moves_smoothly():
+def test_the_gain_moves_smoothly() -> None:
     samples = np.full(RATE, 0.5, np.float32)
     samples[RATE // 2] = 1.0
     gain = limited([samples]) / samples
@@ -60,21 +60,21 @@ def test_the_gain_moves_smoothly():
     assert np.abs(np.diff(gain)).max() < 0.01
 
 
-def test_a_loud_low_tone_is_turned_down_and_not_bent():
+def test_a_loud_low_tone_is_turned_down_and_not_bent() -> None:
     tone = (2 * np.sin(2 * np.pi * 80 * np.arange(2 * RATE) / RATE)).astype(np.float32)
     steady = limited([tone])[RATE // 2 : -RATE // 2]
     ratio = steady / tone[RATE // 2 : -RATE // 2]
     assert np.ptp(ratio[np.isfinite(ratio)]) < 0.01
 
 
-def test_little_is_held_back():
+def test_little_is_held_back() -> None:
     limiter = Limiter(RATE, CEILING)
     assert limiter.latency <= 0.006 * RATE
     assert limiter.process(loud_speech(1)).size == RATE - limiter.latency
     assert limiter.finish().size == limiter.latency
 
 
-def test_nothing_gives_nothing():
+def test_nothing_gives_nothing() -> None:
     assert limited([]).size == 0
     assert limited([np.zeros(0, np.float32)]).size == 0
     assert np.array_equal(limited([np.full(3, 0.1, np.float32)]), np.full(3, 0.1, np.float32))

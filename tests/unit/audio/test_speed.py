@@ -16,7 +16,7 @@ def pitch(samples: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-def test_the_length_is_exact_and_the_pitch_stays(factor: float):
+def test_the_length_is_exact_and_the_pitch_stays(factor: float) -> None:
     out = stretch(tone(2), RATE, factor)
     assert out.dtype == np.float32
     assert out.size == round(2 * RATE / factor)
@@ -24,7 +24,7 @@ def test_the_length_is_exact_and_the_pitch_stays(factor: float):
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-def test_sound_keeps_its_place_in_time(factor: float):
+def test_sound_keeps_its_place_in_time(factor: float) -> None:
     """Four bursts of one tone: each, the last one too, is as long as it should be and lies where it should."""
     burst = np.concatenate(
         (np.zeros(round(0.1 * RATE), np.float32), tone(0.3), np.zeros(round(0.1 * RATE), np.float32))
@@ -39,30 +39,30 @@ def test_sound_keeps_its_place_in_time(factor: float):
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.7, 1.6, 4.0])
-def test_it_is_deterministic(factor: float):
+def test_it_is_deterministic(factor: float) -> None:
     assert np.array_equal(stretch(tone(1), RATE, factor), stretch(tone(1), RATE, factor))
 
 
-def test_factor_one_returns_the_input_itself():
+def test_factor_one_returns_the_input_itself() -> None:
     samples = tone(0.5)
     assert stretch(samples, RATE, 1.0) is samples
 
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 @pytest.mark.parametrize("n", [0, 1, 2, 100])
-def test_tiny_takes_do_not_fail(n: int, factor: float):
+def test_tiny_takes_do_not_fail(n: int, factor: float) -> None:
     out = stretch(np.full(n, 0.1, np.float32), RATE, factor)
     assert out.size == (max(1, round(n / factor)) if n else 0)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.2, 4.1, -1.0, float("nan")])
-def test_other_factors_are_refused(factor: float):
+def test_other_factors_are_refused(factor: float) -> None:
     with pytest.raises(ValueError, match=r"0\.25 … 4\.0"):
         stretch(tone(0.1), RATE, factor)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
-def test_any_usual_rate_will_do(rate: int):
+def test_any_usual_rate_will_do(rate: int) -> None:
     samples = (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.float32)
     out = stretch(samples, rate, 1.5)
     crossings = np.count_nonzero(np.diff(np.signbit(out[rate // 20 : -rate // 20])))

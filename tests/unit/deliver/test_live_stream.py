@@ -23,10 +23,10 @@ TAKES = [
 ]
 
 
-def decode(source: bytes | str, audio_format: AudioFormat) -> np.ndarray:
+def decode(data: bytes, audio_format: AudioFormat) -> np.ndarray:
     if audio_format is AudioFormat.PCM:
-        return np.frombuffer(source, "<i2")
-    with av.open(io.BytesIO(source) if isinstance(source, bytes) else source) as container:
+        return np.frombuffer(data, "<i2")
+    with av.open(io.BytesIO(data), "r") as container:
         return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
 
 
@@ -35,7 +35,7 @@ def finished(path: Path, audio_format: AudioFormat) -> np.ndarray:
     for part in TAKES:
         assembler.add(*part)
     assembler.finish()
-    return decode(str(path), audio_format)
+    return decode(path.read_bytes(), audio_format)
 
 
 def live(audio_format: AudioFormat) -> bytes:
@@ -44,24 +44,24 @@ def live(audio_format: AudioFormat) -> bytes:
 
 
 @pytest.mark.parametrize("audio_format", [AudioFormat.WAV, AudioFormat.PCM, AudioFormat.FLAC])
-def test_live_and_finished_sound_agree_sample_for_sample(tmp_path: Path, audio_format: AudioFormat):
+def test_live_and_finished_sound_agree_sample_for_sample(tmp_path: Path, audio_format: AudioFormat) -> None:
     assert np.array_equal(decode(live(audio_format), audio_format), finished(tmp_path / "a.wav", AudioFormat.WAV))
 
 
 @pytest.mark.parametrize("audio_format", [AudioFormat.MP3, AudioFormat.OPUS])
-def test_compressed_too_once_the_encoders_lead_is_set_aside(tmp_path: Path, audio_format: AudioFormat):
+def test_compressed_too_once_the_encoders_lead_is_set_aside(tmp_path: Path, audio_format: AudioFormat) -> None:
     heard, file = decode(live(audio_format), audio_format), finished(tmp_path / "a", audio_format)
     lead = {AudioFormat.MP3: 1105, AudioFormat.OPUS: 0}[audio_format]  # LAME's delay, which only the file can declare
     assert heard[lead : lead + file.size] == pytest.approx(file, abs=0.02)
 
 
 @pytest.mark.parametrize("audio_format", list(AudioFormat))
-def test_the_same_takes_give_the_same_bytes(audio_format: AudioFormat):
+def test_the_same_takes_give_the_same_bytes(audio_format: AudioFormat) -> None:
     assert live(audio_format) == live(audio_format)
 
 
 @pytest.mark.parametrize("audio_format", list(AudioFormat))
-def test_every_take_is_heard_before_the_next(audio_format: AudioFormat):
+def test_every_take_is_heard_before_the_next(audio_format: AudioFormat) -> None:
     stream, got, total = LiveStream(audio_format, OPTIONS), b"", 0
     for data, boundary in TAKES:
         got += stream.add(data, boundary)
@@ -71,6 +71,6 @@ def test_every_take_is_heard_before_the_next(audio_format: AudioFormat):
             assert decode(got, audio_format).size / rate > total / RATE - 0.2
 
 
-def test_a_take_of_another_rate_is_refused():
+def test_a_take_of_another_rate_is_refused() -> None:
     with pytest.raises(SampleRateMismatch):
         LiveStream(AudioFormat.MP3, OPTIONS).add(wav_bytes(np.zeros(9, np.float32), 8000), Boundary.CLAUSE)

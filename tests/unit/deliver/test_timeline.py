@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def joined(takes: list[tuple[np.ndarray, Boundary]], options: TimelineOptions = 
     return np.concatenate([*(timeline.add(samples, boundary)[0] for samples, boundary in takes), timeline.finish()])
 
 
-def test_takes_pauses_and_edges_are_where_they_belong():
+def test_takes_pauses_and_edges_are_where_they_belong() -> None:
     takes = [(take(i), boundary) for i, boundary in enumerate(BOUNDARIES)]
     timeline = Timeline(OPTIONS)
     pieces, places = zip(*(timeline.add(*item) for item in takes), strict=True)
@@ -38,7 +40,7 @@ def test_takes_pauses_and_edges_are_where_they_belong():
     assert whole.size == places[-1].end
 
 
-def test_every_boundary_has_its_own_pause():
+def test_every_boundary_has_its_own_pause() -> None:
     pauses = Pauses(clause_s=0.1, sentence_s=0.2, paragraph_s=0.3, heading_s=0.4)
     for boundary, seconds in zip(BOUNDARIES, [0, 0.1, 0.2, 0.3, 0.4], strict=True):
         timeline = Timeline(TimelineOptions(RATE, pauses))
@@ -47,7 +49,7 @@ def test_every_boundary_has_its_own_pause():
         assert second.start - first.end == round(seconds * RATE)
 
 
-def test_the_edges_are_equal_power_fades():
+def test_the_edges_are_equal_power_fades() -> None:
     whole = joined([(np.full(RATE, 0.5, np.float32), Boundary.SENTENCE)])
     n = round(OPTIONS.fade_s * RATE)
     assert whole[0] < 0.02
@@ -57,20 +59,20 @@ def test_the_edges_are_equal_power_fades():
     assert np.array_equal(whole[-n:], whole[:n][::-1])
 
 
-def test_the_gain_is_one_constant():
+def test_the_gain_is_one_constant() -> None:
     samples = take(1)
     louder = joined([(samples, Boundary.SENTENCE)] * 3, TimelineOptions(RATE, Pauses(), gain_db=6.0))
     plain = joined([(samples, Boundary.SENTENCE)] * 3)
     assert louder == pytest.approx(plain * decibels(6), abs=1e-7)
 
 
-def test_the_ceiling_holds_across_takes():
+def test_the_ceiling_holds_across_takes() -> None:
     options = TimelineOptions(RATE, Pauses(), gain_db=12.0, ceiling_db=-3.0)
     whole = joined([(take(i, level=0.9), Boundary.NONE) for i in range(5)], options)
     assert 0.99 * decibels(-3) < np.abs(whole).max() <= np.float32(decibels(-3))
 
 
-def test_a_take_is_heard_when_it_is_added():
+def test_a_take_is_heard_when_it_is_added() -> None:
     timeline = Timeline(OPTIONS)
     emitted = 0
     for i in range(6):
@@ -80,45 +82,44 @@ def test_a_take_is_heard_when_it_is_added():
     assert emitted + timeline.finish().size == place.end
 
 
-def test_the_beginning_does_not_depend_on_what_comes_later():
+def test_the_beginning_does_not_depend_on_what_comes_later() -> None:
     takes = [(take(i, level=0.3 * i), Boundary.CLAUSE) for i in range(6)]
     long, short = joined(takes), joined(takes[:3])
     same = short.size - round(0.006 * RATE)
     assert np.array_equal(long[:same], short[:same])
 
 
-def test_short_and_empty_takes_are_joined():
+def test_short_and_empty_takes_are_joined() -> None:
     sizes = [0, 1, 2, 3, 50, 0, 200]
     timeline = Timeline(OPTIONS)
     places = [timeline.add(np.full(n, 0.2, np.float32), Boundary.CLAUSE)[1] for n in sizes]
     assert [place.end - place.start for place in places] == sizes
-    assert [b.start - a.end for a, b in zip(places, places[1:], strict=False)] == [round(0.15 * RATE)] * (
-        len(sizes) - 1
-    )
+    gaps = [after.start - before.end for before, after in itertools.pairwise(places)]
+    assert gaps == [round(0.15 * RATE)] * (len(sizes) - 1)
 
 
-def test_an_empty_timeline_is_empty():
+def test_an_empty_timeline_is_empty() -> None:
     assert joined([]).size == 0
 
 
-def test_takes_are_left_as_they_are():
+def test_takes_are_left_as_they_are() -> None:
     samples = take(1)
     before = samples.copy()
     joined([(samples, Boundary.CLAUSE)], TimelineOptions(RATE, Pauses(), gain_db=3))
     assert np.array_equal(samples, before)
 
 
-def test_places_can_be_had_without_sound():
+def test_places_can_be_had_without_sound() -> None:
     takes = [(take(i, 0.1), BOUNDARIES[i % 5]) for i in range(20)]
     timeline, placer = Timeline(OPTIONS), Placer(RATE, OPTIONS.pauses)
     assert [timeline.add(*item)[1] for item in takes] == [placer.place(t.size, b) for t, b in takes]
 
 
-def test_a_take_of_another_rate_is_refused():
+def test_a_take_of_another_rate_is_refused() -> None:
     with pytest.raises(SampleRateMismatch, match="24000 Hz where 22050 Hz"):
         Timeline(OPTIONS).add_take(wav_bytes(take(1), 24_000), Boundary.CLAUSE)
 
 
-def test_a_damaged_take_is_refused():
+def test_a_damaged_take_is_refused() -> None:
     with pytest.raises(BlobError):
         Timeline(OPTIONS).add_take(wav_bytes(take(1), RATE)[:-2], Boundary.CLAUSE)
