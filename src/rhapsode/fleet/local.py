@@ -336,16 +336,17 @@ class LocalFleet:
         pause = 0.0
         if seat.deaths > 1:
             pause = min(self._options.backoff_base_s * 2.0 ** min(seat.deaths - 2, 30), self._options.backoff_max_s)
-        seat.timer = asyncio.get_running_loop().call_later(pause, lambda: self._spawn(self._bring_up(seat)))
+        seat.timer = asyncio.get_running_loop().call_later(pause, self._end_pause, seat)
         self._notify()
+
+    def _end_pause(self, seat: _Seat) -> None:
+        seat.timer = None
+        self._spawn(self._bring_up(seat))
 
     async def _bring_up(self, seat: _Seat, begun: WorkerProcess | None = None) -> None:
         """Make the seat ready with a process that holds the default voice."""
-        seat.timer = None
         try:
-            process = begun or self._launch(seat)
-            if begun is None:
-                await process.begin()
+            process = begun or await self._process_of(seat)
             await self._preload(process)
         except EngineError as error:
             _log.warning("worker %s: %s", seat.id, error)

@@ -184,11 +184,14 @@ class WorkerProcess(asyncio.Protocol):
     # -- watching and ending ------------------------------------------------------------------------------------
 
     def check_heartbeat(self, forgive: bool) -> None:
-        """End the process when it was not heard for too long; ``forgive`` when it was this side that slept."""
+        """End the process when it was not heard for too long; ``forgive`` when it was this side that slept.
+
+        While it starts, only the start's timeout counts: an import may hold up its heartbeat.
+        """
         now = self._loop.time()
         if forgive:
             self._last_heard = now
-        if now - self._last_heard > self._options.heartbeat_timeout_s:
+        if self.ready and now - self._last_heard > self._options.heartbeat_timeout_s:
             self.kill(DeadlineMissed(f"the worker gave no sign of life for {now - self._last_heard:.0f} s"))
 
     def kill(self, verdict: RhapsodeError) -> None:
