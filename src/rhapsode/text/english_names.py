@@ -102,6 +102,8 @@ _ANYWHERE = {
 _ONLY_CAPITALISED = frozenset({"inc", "ltd", "corp", "co", "bros", "jr", "sr", "esq"})
 _MAY_END_SENTENCE = frozenset({"etc", "et al"})
 
+_GOES_ON = frozenset({"vs", "approx", "avg", "esp", "incl", "cf", "viz"})
+
 _DOTTED = {
     "eg": "for example",
     "ie": "that is",
@@ -162,8 +164,9 @@ def _anywhere(match: re.Match[str]) -> str:
     key = match[1].lower()
     if key in _ONLY_CAPITALISED and not match[1][0].isupper():
         return match[0]
-    said = _ANYWHERE[key]
-    return said + full_stop(match, before_capital=key in _MAY_END_SENTENCE)
+    if key in _GOES_ON and after(match, 1) == " ":
+        return _ANYWHERE[key]
+    return _ANYWHERE[key] + full_stop(match, before_capital=key in _MAY_END_SENTENCE)
 
 
 def _dotted(match: re.Match[str]) -> str:

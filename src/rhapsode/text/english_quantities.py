@@ -2,7 +2,7 @@
 
 import re
 
-from rhapsode.text.english_numbers import NUMBER, cardinal, number, ordinal
+from rhapsode.text.english_numbers import NUMBER, cardinal, number, ordinal, pairs
 from rhapsode.text.rewrite import Rule, after
 
 _N = rf"(?:{NUMBER}|\.\d{{1,12}}(?!\d))"
@@ -212,7 +212,9 @@ def _range(match: re.Match[str]) -> str:
 def _dimensions(match: re.Match[str]) -> str:
     """3x4, 1920×1080: by. 3 × 4: times."""
     is_product = ("×" in match[2] and " " in match[2]) or bool(re.match(r"[ ]?=", after(match)))
-    return f"{number(match[1])} {'times' if is_product else 'by'} "
+    if match[3] and not is_product:  # 1920×1080
+        return f"{pairs(match[1]) if len(match[1]) == 4 else number(match[1])} by {pairs(match[3])}"
+    return f"{number(match[1])} {'times' if is_product else 'by'} {match[3] or ''}"
 
 
 def _minus_between(match: re.Match[str]) -> str:
@@ -269,7 +271,7 @@ QUANTITY_RULES: tuple[Rule, ...] = (
         ),
         _unit,
     ),
-    Rule(re.compile(rf"{_START}({_N})[ ]?([x×][ ]?|[ ][x×][ ])(?=\d)"), _dimensions),
+    Rule(re.compile(rf"{_START}({_N})[ ]?([x×][ ]?|[ ][x×][ ])(?:(\d{{4}})(?![\d.,x×])|(?=\d))"), _dimensions),
     Rule(re.compile(rf"{_START}({_N})x(?!\w)"), lambda m: f"{number(m[1])} times"),
     Rule(re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,12})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)"), _ordinal),
     Rule(re.compile(rf"{_START}({_N})(M|bn|mn|(?<=\.\d)[kKB])(?!\w)"), _magnitude),
