@@ -23,7 +23,8 @@ async def status(job_id: str, request: Request, ctx: Ctx) -> JSONResponse:
     return JSONResponse(ctx.service.status(job, root_of(request)), headers={"Cache-Control": "no-store"})
 
 
-@router.api_route("/result", methods=["GET", "HEAD"])
+@router.head("/result", include_in_schema=False)
+@router.get("/result")
 async def result(job_id: str, request: Request, ctx: Ctx) -> Response:
     """The finished file."""
     job = await ctx.service.living(job_id)
@@ -33,7 +34,8 @@ async def result(job_id: str, request: Request, ctx: Ctx) -> Response:
     return await _finished(ctx, job, request)
 
 
-@router.api_route("/audio", methods=["GET", "HEAD"])
+@router.head("/audio", include_in_schema=False)
+@router.get("/audio")
 async def audio(
     job_id: str,
     request: Request,
