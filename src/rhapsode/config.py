@@ -281,6 +281,8 @@ def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[st
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"][:2])
         reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if problem["type"] == "path_type":
+            reason = "should be a path"
         entry = given.get(key)
         yield f"{key} = {_show(entry.value)} ({entry.origin}): {reason}" if entry else f"{key}: {reason}"
 
