@@ -129,6 +129,14 @@ class Database:
         code = getattr(error, "sqlite_errorcode", None)
         return Trouble.COMMAND if code is None else _TROUBLE.get(code & 0xFF, Trouble.COMMAND)
 
+    def explain(self, error: Exception) -> Exception:
+        """What the author of a refused command is told: the driver's errors as the ledger's, others as they are."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        explained = LedgerError(f"The ledger {self.path} refused a write: {error}.")
+        explained.__cause__ = error
+        return explained
+
     @property
     def _driver(self) -> sqlite3.Connection:
         connection = self._writer.driver_connection
@@ -192,10 +200,15 @@ def _engine(path: Path, pragmas: Mapping[str, object], connections: int) -> sa.E
 def _is_new(path: Path) -> bool:
     if path.exists():
         return False
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size:
-        raise _damaged(path, f"the file is missing although its log {wal.name} is there")
+    if _has_log(path):
+        raise _damaged(path, f"the file is missing although its log {path.name}-wal is there")
     return True
+
+
+def _has_log(path: Path) -> bool:
+    """Whether there is a write-ahead log with something in it."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _check(path: Path) -> None:
@@ -207,12 +220,12 @@ def _check(path: Path) -> None:
         raise _damaged(path, f"it has only {size} bytes")
     if not header.startswith(_MAGIC):
         raise LedgerError(f"{path} is not a ledger: not an SQLite file. Nothing was changed. Name another file.")
-    wal = path.with_name(path.name + "-wal")
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+    # Without a log nothing but the file counts, and not even an empty log is to be made.
+    mode = "mode=ro" if _has_log(path) else "immutable=1"
+    with closing(sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=_BUSY_S)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         expected = _pragma(connection, "page_count") * _pragma(connection, "page_size")
-        # With a log, pages may live there only; without one the file must hold them all.
-        if size < expected and not (wal.exists() and wal.stat().st_size):
+        if size < expected and not _has_log(path):  # pages may live in the log only
             raise _damaged(path, f"it was cut off: {size} of {expected} bytes")
         if not {"alembic_version", "jobs"} <= tables:
             raise LedgerError(

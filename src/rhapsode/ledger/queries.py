@@ -128,7 +128,5 @@ def is_touchable(connection: sa.Connection, job_id: str, due: float) -> bool:
 
 def counts(connection: sa.Connection) -> Counts:
     """See :meth:`rhapsode.ledger.base.Ledger.counts`."""
-    by_status: Mapping[JobStatus, int] = {
-        JobStatus(status): count for status, count in connection.execute(_COUNTS).tuples()
-    }
+    by_status: Mapping[JobStatus, int] = {JobStatus(status): count for status, count in connection.execute(_COUNTS)}
     return Counts(by_status, connection.execute(_WAITING_CHARS).scalar_one())

@@ -20,6 +20,7 @@ metadata = sa.MetaData(
     }
 )
 
+# One row per opening of the ledger; its number is the epoch that fences writes.
 nodes = sa.Table(
     "nodes",
     metadata,
@@ -56,7 +57,7 @@ jobs = sa.Table(
     sa.Column("expires_at", sa.Float),
     sa.Column("kept", sa.Boolean, nullable=False),
     sa.Column("deleted", sa.Boolean, nullable=False),
-    sa.Column("emptied", sa.Boolean, nullable=False),
+    sa.Column("emptied", sa.Boolean, nullable=False),  # of a tombstone: text, segments and events are gone too
     sa.Column("error", sa.Text),
     sa.Column("failed_segment", sa.Integer),
     sa.Column("result_name", sa.Text),
@@ -114,13 +115,16 @@ takes = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# Several keys may lead to one take: two texts can sound the same, bit for bit.
 take_keys = sa.Table(
     "take_keys",
     metadata,
     sa.Column("input_key", sa.Text, primary_key=True),
-    sa.Column("digest", sa.Text, sa.ForeignKey(takes.c.digest, ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("digest", sa.Text, sa.ForeignKey(takes.c.digest, ondelete="CASCADE"), nullable=False),
     sqlite_with_rowid=False,
 )
+
+sa.Index("ix_take_keys_digest", take_keys.c.digest)
 
 segments = sa.Table(
     "segments",
@@ -129,7 +133,7 @@ segments = sa.Table(
     sa.Column("idx", sa.Integer, primary_key=True),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),
-    sa.Column("chars", sa.Integer, nullable=False),
+    sa.Column("chars", sa.Integer, nullable=False),  # what it adds to progress: its span and the white space before it
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("spoken", sa.Text, nullable=False),
     sa.Column("boundary", sa.Text, nullable=False),

@@ -158,7 +158,7 @@ class Writer:
         except Exception as error:
             if self._database.trouble(error) is not Trouble.COMMAND:
                 raise
-            command.error = error
+            command.error = self._database.explain(error)
             del transaction.events[emitted:]
             transaction.execute("ROLLBACK" if alone else "ROLLBACK TO command")
         if not alone:
