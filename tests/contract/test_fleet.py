@@ -75,7 +75,7 @@ def workers() -> set[int]:
 async def until_gone(pids: set[int]) -> None:
     """Wait until none of these processes is left; no event tells, because the slots stay as they are."""
     async with asyncio.timeout(20):
-        while workers() & pids:  # noqa: ASYNC110
+        while workers() & pids:
             await asyncio.sleep(0.02)
 
 

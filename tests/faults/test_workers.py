@@ -183,7 +183,7 @@ async def test_the_deadline_grows_with_the_text_and_does_not_count_a_cold_start(
     )
     async with running(fleet):
         async with asyncio.timeout(20):
-            while fleet.processes():  # noqa: ASYNC110 - the slot stays free: nothing changes that would be told
+            while fleet.processes():  # the slot stays free: nothing changes that would be told
                 await asyncio.sleep(0.01)
         assert (await fleet.synthesise("bulk-0", task("x" * 80, "tone-slow"))).take.samples
 
@@ -256,7 +256,7 @@ async def test_a_cold_worker_that_does_not_start_charges_nobody(tmp_path: Path) 
     fleet = fleet_of(tmp_path, python=interpreter(tmp_path, script), idle_unload_s=0.1)
     async with running(fleet):
         async with asyncio.timeout(20):
-            while fleet.processes():  # noqa: ASYNC110 - the slot stays free: nothing changes that would be told
+            while fleet.processes():  # the slot stays free: nothing changes that would be told
                 await asyncio.sleep(0.01)
         broken.touch()
         with pytest.raises(Unavailable, match="code 4"):
@@ -270,6 +270,16 @@ async def test_no_start_is_waited_for_longer_than_its_timeout(tmp_path: Path) ->
         await fleet.start()
     await fleet.stop(0)
     assert psutil.Process().children() == []
+
+
+async def test_bulk_workers_are_niced_and_each_knows_its_threads(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, express_threads=2, nice=7)
+    async with running(fleet):
+        workers = {slot_id: psutil.Process(pid) for slot_id, pid in fleet.processes().items()}
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert {slot_id: worker.nice() - own for slot_id, worker in workers.items()} == {"express": 0, "bulk-0": 7}
+        threads = {slot_id: worker.environ()["OMP_NUM_THREADS"] for slot_id, worker in workers.items()}
+        assert threads == {"express": "2", "bulk-0": "1"}
 
 
 async def test_interrupt_and_terminate_are_the_parents_to_answer(tmp_path: Path) -> None:

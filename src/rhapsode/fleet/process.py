@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from rhapsode.errors import DeadlineMissed, EngineError, RhapsodeError, WorkerDied
+from rhapsode.errors import DeadlineMissed, EngineError, RhapsodeError, SynthesisError, WorkerDied
 from rhapsode.fleet.base import SynthesisTask
 from rhapsode.fleet.protocol import (
     Describe,
@@ -255,7 +255,7 @@ class WorkerProcess(asyncio.Protocol):
         await self._output.drain(_DRAIN_S)
         died = self._verdict or WorkerDied(f"the worker {self._cause()}")
         _log.log(
-            logging.INFO if self._popen.returncode == 0 else logging.WARNING,
+            logging.WARNING if isinstance(died, SynthesisError) else logging.INFO,
             "worker %s (pid %d) ended: %s",
             self._options.name,
             self.pid,
