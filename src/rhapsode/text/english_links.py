@@ -123,7 +123,7 @@ LINK_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(?<![\w&])#([^\W\d]\w{0,139})"), _hashtag),
     Rule(
         re.compile(
-            rf"(?<![\w.])([\w-]{{1,64}}(?:\.[\w-]{{1,16}}){{0,3}})\.({'|'.join(_EXTENSIONS)})(?![\w-]|\.\w)",
+            rf"(?<![\w.-])([\w-]{{1,64}}(?:\.[\w-]{{1,16}}){{0,3}})\.({'|'.join(_EXTENSIONS)})(?![\w-]|\.\w)",
             re.IGNORECASE,
         ),
         _file,

@@ -1,5 +1,6 @@
 """Written English to spoken English: a table of readings, hostile inputs, and properties that hold for any text."""
 
+import random
 import time
 
 import pytest
@@ -248,10 +249,9 @@ def test_reads_as_a_person_would(written, spoken):
     assert spoken_form(written) == spoken
 
 
-@pytest.mark.parametrize(("written", "spoken"), READINGS, ids=[written for written, _ in READINGS])
-def test_reads_the_same_inside_a_sentence(written, spoken):
-    """What stands around does not change a reading (a few readings depend on their end by design)."""
-    assert spoken_form(spoken) in (spoken, spoken.replace("-", " ")) or spoken_form(spoken_form(spoken)) == spoken_form(spoken)
+@pytest.mark.parametrize("spoken", sorted({spoken for _, spoken in READINGS}))
+def test_what_is_spoken_already_stays(spoken):
+    assert spoken_form(spoken) == spoken
 
 
 def test_the_table_is_large_enough():
@@ -281,24 +281,29 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+ENOUGH_S = 5.0
+"""Seconds of processor time for 100,000 characters: six times what the worst takes; any quadratic rule takes minutes."""
+
+
+def processor_seconds(text: str) -> float:
+    start = time.process_time()
+    spoken_form(text)
+    return time.process_time() - start
+
+
 @pytest.mark.parametrize("unit", HOSTILE, ids=[repr(unit) for unit in HOSTILE])
 def test_hostile_repetition_takes_linear_time(unit):
-    """Twice the text takes about twice the time, not four times; measured against a small run, so that a slow machine does not matter."""
+    assert processor_seconds((unit * (100_000 // len(unit) + 1))[:100_000]) < ENOUGH_S
 
-    def seconds(length: int) -> float:
-        text = (unit * (length // len(unit) + 1))[:length]
-        best = float("inf")
-        for _ in range(2):
-            start = time.process_time()
-            spoken_form(text)
-            best = min(best, time.process_time() - start)
-        return best
 
-    assert seconds(100_000) < 10 * (10 * seconds(4_000) / 4 * 10 + 0.05)
+def test_hostile_mixture_takes_linear_time():
+    order = random.Random(7)
+    assert processor_seconds("".join(order.choices(HOSTILE, k=40_000))) < ENOUGH_S
 
 
 SCRAPS = st.lists(
-    st.one_of(st.text(max_size=8), st.sampled_from([written for written, _ in READINGS]), st.sampled_from(HOSTILE)), max_size=8
+    st.one_of(st.text(max_size=8), st.sampled_from([written for written, _ in READINGS]), st.sampled_from(HOSTILE)),
+    max_size=8,
 ).map("".join)
 
 
