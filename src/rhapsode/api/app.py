@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from rhapsode.api import errors, routes_health, routes_jobs, routes_speech, routes_voices
+from rhapsode.api import errors, routes_health, routes_history, routes_jobs, routes_speech, routes_voices
 from rhapsode.api.context import Context
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
@@ -28,6 +28,6 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
         expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings"],
     )
     errors.install(app)
-    for routes in (routes_speech, routes_jobs, routes_voices, routes_health):
+    for routes in (routes_speech, routes_history, routes_jobs, routes_voices, routes_health):
         app.include_router(routes.router)
     return app
