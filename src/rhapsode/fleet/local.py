@@ -17,6 +17,7 @@ from rhapsode.errors import EngineError, EngineUnloaded, RhapsodeError, Synthesi
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.fleet.process import ProcessOptions, WorkerProcess
 from rhapsode.fleet.protocol import Start
+from rhapsode.fleet.seat import Seat, State
 
 _log = logging.getLogger(__name__)
 
@@ -86,53 +87,15 @@ class _Phase(Enum):
     STOPPED = auto()
 
 
-class _State(Enum):
-    """What one seat is."""
-
-    COLD = auto()  # no process; one starts on demand
-    READY = auto()
-    BUSY = auto()
-    RESTARTING = auto()  # coming up, or pausing before that
-
-
-@dataclass(slots=True)
-class _Seat:
-    """A slot and the process behind it."""
-
-    id: str
-    threads: int
-    express: bool
-    state: _State = _State.COLD
-    process: WorkerProcess | None = None
-    deaths: int = 0
-    """In a row, without an answer between them."""
-    cause: str = ""
-    """Of the last death."""
-    idle_since: float = 0.0
-    speaking: asyncio.Task[Rendered] | None = None
-    """The segment in hand."""
-    timer: asyncio.TimerHandle | None = None
-    """Runs while it pauses before a restart."""
-    outdated: bool = False
-    """The process is to be replaced after the segment in hand …"""
-    spare: WorkerProcess | None = None
-    """… by this one, if there is one."""
-
-    @property
-    def slot(self) -> Slot:
-        """As the scheduler sees it."""
-        return Slot(self.id, self.express, self.process.warm if self.process else frozenset())
-
-
 class LocalFleet:
     """Worker processes on this machine. Implements :class:`rhapsode.fleet.base.Fleet`."""
 
     def __init__(self, options: LocalFleetOptions) -> None:
         self._options = options
         self._phase = _Phase.NEW
-        self._seats = {f"bulk-{n}": _Seat(f"bulk-{n}", options.bulk_threads, False) for n in range(options.bulk_slots)}
+        self._seats = {f"bulk-{n}": Seat(f"bulk-{n}", options.bulk_threads, False) for n in range(options.bulk_slots)}
         if options.express_threads is not None:
-            self._seats = {"express": _Seat("express", options.express_threads, True)} | self._seats
+            self._seats = {"express": Seat("express", options.express_threads, True)} | self._seats
         if not self._seats:
             raise ValueError("a fleet needs at least one slot")
         self._callbacks: list[Callable[[], None]] = []
@@ -152,7 +115,7 @@ class LocalFleet:
         """See the contract."""
         if self._phase is not _Phase.UP:
             return []
-        return [seat.slot for seat in self._seats.values() if seat.state in {_State.COLD, _State.READY}]
+        return [seat.slot for seat in self._seats.values() if seat.state in {State.COLD, State.READY}]
 
     def slots(self) -> Sequence[Slot]:
         """See the contract."""
@@ -171,7 +134,7 @@ class LocalFleet:
                 return "engine unloaded"
             case _Phase.STOPPED:
                 return "server stopping"
-        if any(seat.state is not _State.RESTARTING for seat in self._seats.values()):
+        if any(seat.state is not State.RESTARTING for seat in self._seats.values()):
             return None
         cause = next((seat.cause for seat in self._seats.values() if seat.cause), None)
         return f"engine restarting: {cause}" if cause else "engine starting"
@@ -194,10 +157,10 @@ class LocalFleet:
         live = [seat.process for seat in self._seats.values() if seat.process and seat.process.ready]
         if live:
             return await self._ask_description(next((process for process in live if process.idle), live[0]))
-        cold = next((seat for seat in self._seats.values() if seat.state is _State.COLD), None)
+        cold = next((seat for seat in self._seats.values() if seat.state is State.COLD), None)
         if cold is None:
             raise Unavailable(self.waiting_for() or "engine starting")
-        cold.state = _State.BUSY
+        cold.state = State.BUSY
 
         async def start_and_ask() -> EngineDescription:
             try:
@@ -218,13 +181,13 @@ class LocalFleet:
         """See the contract. When the caller is cancelled, the slot stays busy until the worker has answered."""
         self._require_up()
         seat = self._seats.get(slot_id)
-        if seat is None or seat.state not in {_State.COLD, _State.READY}:
+        if seat is None or seat.state not in {State.COLD, State.READY}:
             raise Unavailable(f"slot {slot_id} is not free")
-        seat.state = _State.BUSY
+        seat.state = State.BUSY
         seat.speaking = self._spawn(self._speak(seat, task))
         return await asyncio.shield(seat.speaking)
 
-    async def _speak(self, seat: _Seat, task: SynthesisTask) -> Rendered:
+    async def _speak(self, seat: Seat, task: SynthesisTask) -> Rendered:
         try:
             process = await self._process_of(seat)
             await process.load(task.voice)
@@ -239,7 +202,7 @@ class LocalFleet:
         finally:
             self._settle(seat)
 
-    async def _process_of(self, seat: _Seat) -> WorkerProcess:
+    async def _process_of(self, seat: Seat) -> WorkerProcess:
         """The seat's process, started when there is none.
 
         Raises:
@@ -255,12 +218,12 @@ class LocalFleet:
             raise Unavailable(f"engine restarting: {error}") from error
         return process
 
-    def _settle(self, seat: _Seat) -> None:
+    def _settle(self, seat: Seat) -> None:
         """The segment in hand is over: make the seat free, or bring up a new process behind it."""
         cap = self._options.memory_cap_bytes
         seat.speaking = None
         if self._phase is not _Phase.UP:
-            seat.state = _State.COLD
+            seat.state = State.COLD
         elif seat.outdated:
             self._replace(seat, seat.spare)
         elif seat.process is None:
@@ -279,7 +242,7 @@ class LocalFleet:
 
     # -- life of a seat -----------------------------------------------------------------------------------------
 
-    def _launch(self, seat: _Seat) -> WorkerProcess:
+    def _launch(self, seat: Seat) -> WorkerProcess:
         try:
             seat.process = self._new_process(seat)
         except EngineError as error:
@@ -287,7 +250,7 @@ class LocalFleet:
             raise
         return seat.process
 
-    def _new_process(self, seat: _Seat) -> WorkerProcess:
+    def _new_process(self, seat: Seat) -> WorkerProcess:
         options = self._options
         start = Start(
             id=0,
@@ -305,21 +268,21 @@ class LocalFleet:
             if seat.process is process:
                 seat.process = None
                 self._count_death(seat, process.cause)
-                if seat.state is _State.READY:
+                if seat.state is State.READY:
                     self._restart(seat)
 
         return WorkerProcess(how, gone)
 
-    def _count_death(self, seat: _Seat, cause: str) -> None:
+    def _count_death(self, seat: Seat, cause: str) -> None:
         seat.deaths += 1
         seat.cause = cause
 
-    def _free(self, seat: _Seat) -> None:
-        seat.state = _State.READY
+    def _free(self, seat: Seat) -> None:
+        seat.state = State.READY
         seat.idle_since = asyncio.get_running_loop().time()
         self._notify()
 
-    def _replace(self, seat: _Seat, by: WorkerProcess | None) -> None:
+    def _replace(self, seat: Seat, by: WorkerProcess | None) -> None:
         """Put ``by``, or a new process, behind the seat; the old one ends."""
         if seat.process is not None:
             self._retire(seat.process)
@@ -330,20 +293,20 @@ class LocalFleet:
         else:
             self._restart(seat)
 
-    def _restart(self, seat: _Seat) -> None:
+    def _restart(self, seat: Seat) -> None:
         """Bring up a process behind the seat, after a pause when it has died again and again."""
-        seat.state = _State.RESTARTING
+        seat.state = State.RESTARTING
         pause = 0.0
         if seat.deaths > 1:
             pause = min(self._options.backoff_base_s * 2.0 ** min(seat.deaths - 2, 30), self._options.backoff_max_s)
         seat.timer = asyncio.get_running_loop().call_later(pause, self._end_pause, seat)
         self._notify()
 
-    def _end_pause(self, seat: _Seat) -> None:
+    def _end_pause(self, seat: Seat) -> None:
         seat.timer = None
         self._spawn(self._bring_up(seat))
 
-    async def _bring_up(self, seat: _Seat, begun: WorkerProcess | None = None) -> None:
+    async def _bring_up(self, seat: Seat, begun: WorkerProcess | None = None) -> None:
         """Make the seat ready with a process that holds the default voice."""
         try:
             process = begun or await self._process_of(seat)
@@ -353,7 +316,7 @@ class LocalFleet:
         except (SynthesisError, Unavailable):
             pass  # the process is gone, and the log says why
         if self._phase is not _Phase.UP:
-            seat.state = _State.COLD
+            seat.state = State.COLD
         elif seat.process is None:
             self._restart(seat)
         else:
@@ -379,7 +342,7 @@ class LocalFleet:
             process = await self._try_candidate(first, load=False)
             first.process = process
             self._go_up()
-            first.state = _State.RESTARTING
+            first.state = State.RESTARTING
             self._spawn(self._bring_up(first, process))
             for seat in self._seats.values():
                 if seat is not first:
@@ -394,7 +357,7 @@ class LocalFleet:
             for seat in self._seats.values():
                 self._renew(seat, process if seat is first else None)
 
-    async def _try_candidate(self, seat: _Seat, load: bool) -> WorkerProcess:
+    async def _try_candidate(self, seat: Seat, load: bool) -> WorkerProcess:
         """Start a process that could serve ``seat``, next to what runs.
 
         Raises:
@@ -423,14 +386,14 @@ class LocalFleet:
         if self._monitor is None:
             self._monitor = asyncio.get_running_loop().create_task(self._watch(), name="fleet monitor")
 
-    def _renew(self, seat: _Seat, spare: WorkerProcess | None) -> None:
+    def _renew(self, seat: Seat, spare: WorkerProcess | None) -> None:
         """Have a new process behind the seat, ``spare`` if there is one, as soon as its segment is over."""
         seat.deaths, seat.cause = 0, ""
-        if seat.state is _State.BUSY:
+        if seat.state is State.BUSY:
             if seat.spare is not None:
                 self._retire(seat.spare)
             seat.outdated, seat.spare = True, spare
-        elif seat.state is _State.RESTARTING and seat.timer is None:
+        elif seat.state is State.RESTARTING and seat.timer is None:
             if spare is not None:  # one is coming up just now
                 self._retire(spare)
         else:
@@ -481,7 +444,7 @@ class LocalFleet:
         if self._tasks:
             await asyncio.wait(self._tasks)
         for seat in self._seats.values():
-            seat.state = _State.COLD
+            seat.state = State.COLD
             seat.deaths, seat.cause = 0, ""
 
     async def _watch(self) -> None:
@@ -497,9 +460,9 @@ class LocalFleet:
                 if seat.process is None:
                     continue
                 seat.process.check_heartbeat(forgive=now - before > 2 * tick + 0.5)
-                if idle_s and seat.state is _State.READY and seat.process.idle and now - seat.idle_since >= idle_s:
+                if idle_s and seat.state is State.READY and seat.process.idle and now - seat.idle_since >= idle_s:
                     self._retire(seat.process)
-                    seat.process, seat.state = None, _State.COLD
+                    seat.process, seat.state = None, State.COLD
 
     def _notify(self) -> None:
         for callback in self._callbacks:

@@ -1,6 +1,7 @@
 """One worker process as its parent sees it: launched, asked, watched, ended. Whatever it does, the parent goes on."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -195,10 +196,12 @@ class WorkerProcess(asyncio.Protocol):
             self.kill(DeadlineMissed(f"the worker gave no sign of life for {now - self._last_heard:.0f} s"))
 
     def kill(self, verdict: RhapsodeError) -> None:
-        """End the process now; what it holds fails with ``verdict``. Only the first verdict counts."""
+        """End the process and its children now; what it holds fails with ``verdict``. Only the first verdict counts."""
         if self._verdict is None:
             self._verdict = verdict
-        self._popen.kill()
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     async def stop(self, grace_s: float, verdict: RhapsodeError) -> None:
         """Let it finish what is in hand and exit; after ``grace_s`` seconds :meth:`kill` it."""
@@ -341,8 +344,11 @@ class _Output(asyncio.Protocol):
 
 def _launch(options: ProcessOptions) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start the process with one end of a socket pair; gives the other end."""
-    ours, theirs = socket.socketpair()
     threads = dict.fromkeys(_THREAD_VARIABLES, str(options.start.threads))
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise EngineError(f"no worker can be started: {error}") from error
     try:
         process = subprocess.Popen(
             [options.python, "-P", "-m", "rhapsode.fleet.worker", str(theirs.fileno())],
