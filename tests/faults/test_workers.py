@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -169,6 +170,15 @@ async def test_a_busy_worker_that_beats_is_left_alone_until_its_deadline(tmp_pat
         assert asyncio.get_running_loop().time() - begun > 1.9
         await changes.until(lambda: bool(fleet.free_slots()))
         assert (await fleet.synthesise("bulk-0", task())).take.samples
+
+
+async def test_workers_are_not_blamed_when_it_was_the_parent_that_slept(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, heartbeat_timeout_s=1.0)
+    async with running(fleet):
+        before = fleet.processes()
+        time.sleep(1.5)  # noqa: ASYNC251 - the event loop is to stand still
+        assert (await fleet.synthesise("bulk-0", task("x" * 60, "tone-slow"))).take.samples
+        assert fleet.processes() == before
 
 
 async def test_the_deadline_grows_with_the_text_and_does_not_count_a_cold_start(tmp_path: Path) -> None:
