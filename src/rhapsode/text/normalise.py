@@ -29,9 +29,8 @@ DROPPED: Mapping[str, str] = {
 
 
 def _marks() -> str:
-    """All combining marks as the inside of a regular expression's character class."""
-    codes = [c for c in range(0x300, 0x1F000) if unicodedata.category(chr(c)) in {"Mn", "Me"}]
-    codes += range(0xE0100, 0xE01F0)
+    """The combining marks of the basic plane as the inside of a regular expression's character class."""
+    codes = [c for c in range(0x300, 0x10000) if unicodedata.category(chr(c)) in {"Mn", "Me"}]
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and ranges[-1][1] == code - 1:
@@ -54,10 +53,17 @@ _IS_TAG = re.compile(
 
 _TAG_LENGTH = 40
 
+_SUSPECT = (
+    r"\x00-\x09\x0b-\x1f\x7f-\xa0\xad!*<>\[\]_`hw~\-\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000-\u200f\u2028-\u202f"
+    r"\u2043\u204c\u204d\u205f-\u206f\u2190-\u21ff\u231a-\u23fa\u2500-\u27bf\u2b00-\u2bff\u3000\ud800-\uf8ff\ufdd0-\ufdef"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U00010000-\U0010ffff"
+)
+"""What an alternative of ``_ODD`` can start with, combining marks aside; one look at it settles most characters."""
+
 # Order matters: the first alternative that fits at a position wins. Every repetition is bounded or over a class that
 # excludes its own opening character, so that the scan stays linear on hostile input.
 _ODD = re.compile(
-    r"(?![a-gi-vx-zA-Z0-9 ,.;:'\"?()\n])(?:"  # a quick no for most characters
+    rf"(?=[{_SUSPECT}{MARKS}])(?:"
     + "|".join(
         [
             r"(?P<hyphen>(?<=[^\W\d_])-\r?\n(?=[^\W\d_]{1,40}(?![\w-])))",
@@ -115,9 +121,7 @@ class Normalised:
 
     def end(self, index: int) -> int:
         """Offset in the original behind character ``index - 1``."""
-        piece = bisect_right(self._here, index - 1) - 1
-        start, end = self._there[piece]
-        return start + index - self._here[piece] if end < 0 else end
+        return self.start(index - 1) + 1
 
     def reach(self, offset: int) -> int:
         """The largest index whose characters before it all lie before ``offset`` in the original."""
@@ -215,7 +219,8 @@ _DOTS = re.compile(r"\.{4,}|\.(?: \.){2,}")
 _REPEATED = re.compile(r"([!?,;:—–-])\1+")
 _CELL = re.compile(r" ?\|[| ]*")
 _NOISE = re.compile(r"[\[\]{}<>\\^`*_~]+")
-_GAPS = re.compile(r"\s+")
+_LOOSE = re.compile(r" +(?=[.,;:!?]+(?: |$))")
+_UNTIDY = re.compile(r"[^ -{}~]|[!?,;:.-]{2}| [.,;:!?]")
 _EDGES = " ,;|"
 
 
@@ -229,7 +234,9 @@ def polish(span: str, language: str = "en") -> str:
     Returns:
         The text in NFC, possibly empty; its length may differ either way.
     """
-    text = _GAPS.sub(" ", span).strip()
+    text = " ".join(span.split())
+    if not _UNTIDY.search(text):
+        return text.strip(_EDGES)
     if not text.isascii():
         text = _COMPAT.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text).translate(_PLAIN)
         if language not in _EAST:
@@ -239,7 +246,7 @@ def polish(span: str, language: str = "en") -> str:
     text = _DOTS.sub("...", text)
     if "|" in text:
         text = _CELL.sub(", ", text)
-    return _GAPS.sub(" ", text).strip(_EDGES)
+    return " ".join(_LOOSE.sub("", text).split()).strip(_EDGES)
 
 
 def _once(match: re.Match[str]) -> str:
@@ -249,4 +256,4 @@ def _once(match: re.Match[str]) -> str:
 
 def tidy(spoken: str) -> str:
     """What is left of brackets and markup after the words were found is noise to every engine."""
-    return _GAPS.sub(" ", _NOISE.sub(" ", spoken)).strip(_EDGES)
+    return " ".join(_NOISE.sub(" ", spoken).split()).strip(_EDGES)

@@ -8,26 +8,28 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 
 from rhapsode.model import Boundary, Segment
 from rhapsode.text.normalise import DROPPED, Normalised, normalise, polish, tidy
 from rhapsode.text.split import SPEAKABLE, cut, cut_at_clause, runs, sentences
 from rhapsode.text.spoken import spoken_form
 
-WINDOW = 8_192
+WINDOW = 4_096
 """Characters that one call gets: about 10 ms of work."""
 
 _FIRST = 120
 """The first segment is the first sentence, cut at a clause when longer, so that sound starts early."""
-_UNSPLIT = 4_000
+_UNSPLIT = 2_000
 """Longest segment, in source characters, when splitting is off and the engine has no lower limit."""
 _AHEAD = 256
 """A segment that ends this close to the end of a window may look different with what follows, and waits."""
 _HELD = 64
 """Characters kept back where nothing is spoken: a tag or an emoji may be only half in the window."""
-_UNITS, _UNITS_FIRST = 256, 24
-"""Most sentences or pieces planned in one call; few in the first, which somebody waits for."""
+_EFFORT, _EFFORT_FIRST = 12_000, 1_500
+"""Most work in one call, counted in characters to speak; less in the first, which somebody waits for."""
+_UNIT = 40
+"""What a sentence costs beside its characters."""
 _SHOWN = 60
 _BROKEN = re.compile(r"[\ud800-\udfff]")
 """Lone surrogates cannot be stored or sent."""
@@ -56,11 +58,6 @@ class PlanOptions:
     def limit(self) -> int:
         """Most source characters in a segment."""
         return self.chunk_size if self.split else min(self.max_chars, _UNSPLIT)
-
-    @property
-    def code(self) -> str:
-        """The language without its region."""
-        return re.split("[-_]", self.language, maxsplit=1)[0].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +127,8 @@ def plan_batch(window: str, cursor: PlanCursor, final: bool, options: PlanOption
         Segments, perhaps none, and a cursor that lies further on, so that calls until ``done`` always end.
     """
     source = normalise(window, options.tags)
-    units = _units(source, cursor, options)
-    taken = list(islice(units, _UNITS if cursor.index else _UNITS_FIRST))
+    units = _units(_Scope.of(source, options), cursor)
+    taken = _affordable(units, _EFFORT if cursor.index else _EFFORT_FIRST)
     packs = _packed(source, taken, options, alone=cursor.index == 0)
     rest = next(units, None)
     done = final and rest is None
@@ -176,56 +173,87 @@ def _settled(source: Normalised, packs: list[list[_Unit]], size: int, limit: int
     return 1 if stuck else count
 
 
-def _units(source: Normalised, cursor: PlanCursor, options: PlanOptions) -> Iterator[_Unit]:
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What every step of a batch needs to know."""
+
+    source: Normalised
+    flat: str
+    """The normalised text with spaces for newlines."""
+    options: PlanOptions
+    code: str
+    """The language without its region."""
+    tags: re.Pattern[str] | None
+    """Finds the engine's tags, in a group of their own."""
+
+    @classmethod
+    def of(cls, source: Normalised, options: PlanOptions) -> "_Scope":
+        code = re.split("[-_]", options.language, maxsplit=1)[0].lower()
+        tags = re.compile(f"({'|'.join(map(re.escape, options.tags))})", re.IGNORECASE) if options.tags else None
+        return cls(source, source.text.replace("\n", " "), options, code, tags)
+
+    def reach(self, start: int, limit: int) -> int:
+        """Where a piece from ``start`` ends at the latest to be at most ``limit`` source characters long."""
+        return max(start + 1, self.source.reach(self.source.start(start) + limit))
+
+
+def _affordable(units: Iterator[_Unit], effort: int) -> list[_Unit]:
+    """The first units, as many as one call should plan; at least one."""
+    taken: list[_Unit] = []
+    for unit in units:
+        taken.append(unit)
+        effort -= _UNIT + len(unit.spoken)
+        if effort <= 0:
+            break
+    return taken
+
+
+def _units(scope: _Scope, cursor: PlanCursor) -> Iterator[_Unit]:
     """Sentences and pieces of sentences, lazily; each can be spoken and keeps the limits by itself."""
-    flat = source.text.replace("\n", " ")
-    early = options.split and cursor.index == 0
-    for run in runs(source.text, cursor.width):
+    limit = scope.options.limit
+    early = scope.options.split and cursor.index == 0
+    for run in runs(scope.source.text, cursor.width):
         inside = run.inside
-        ends = chain(sentences(flat[run.start : run.end], options.code), [None])
-        for span, following in pairwise(ends):
+        spans = chain(sentences(scope.flat[run.start : run.end], scope.code), [None])
+        for span, following in pairwise(spans):
             if span is None:
                 break
-            sentence = _Unit(
-                run.start + span[0],
-                run.start + span[1],
-                "",
-                Boundary.SENTENCE if following else run.boundary,
-                inside,
-            )
-            for unit in _early(source, flat, sentence, options) if early else [sentence]:
-                for piece in _pieces(source, flat, unit, options.limit, options):
+            boundary = Boundary.SENTENCE if following else run.boundary
+            sentence = _Unit(run.start + span[0], run.start + span[1], "", boundary, inside)
+            for unit in _early(scope, sentence) if early else [sentence]:
+                for piece in _pieces(scope, unit, limit):
                     early = False
                     inside = run.width
                     yield piece
 
 
-def _early(source: Normalised, flat: str, sentence: _Unit, options: PlanOptions) -> list[_Unit]:
+def _early(scope: _Scope, sentence: _Unit) -> list[_Unit]:
     """The first sentence in two when it is long and has a clause to stop at."""
-    reach = source.reach(source.start(sentence.start) + min(_FIRST, options.limit))
-    found = cut_at_clause(flat, sentence.start, reach, reach) if reach < sentence.end else None
+    reach = scope.reach(sentence.start, min(_FIRST, scope.options.limit))
+    found = cut_at_clause(scope.flat, sentence.start, reach, reach) if reach < sentence.end else None
     if not found:
         return [sentence]
-    return [
-        replace(sentence, end=found[0], boundary=found[1]),
-        replace(sentence, start=_skip_spaces(flat, found[0], sentence.end), inside=sentence.inside or 1),
-    ]
+    place, boundary = found
+    rest = _skip_spaces(scope.flat, place, sentence.end)
+    return [replace(sentence, end=place, boundary=boundary), replace(sentence, start=rest, inside=sentence.inside or 1)]
 
 
-def _pieces(source: Normalised, flat: str, whole: _Unit, limit: int, options: PlanOptions) -> Iterator[_Unit]:
+def _pieces(scope: _Scope, whole: _Unit, limit: int) -> Iterator[_Unit]:
     """A sentence in as many pieces as the limits need, each spoken; those that cannot be spoken are left out."""
-    start, inside = whole.start, whole.inside
+    start, inside, most = whole.start, whole.inside, scope.options.max_chars
     while start < whole.end:
-        reach = max(start + 1, source.reach(source.start(start) + limit))
-        place, boundary = (whole.end, whole.boundary) if reach >= whole.end else cut(flat, start, whole.end, reach)
-        end = start + len(flat[start:place].rstrip(" "))
-        spoken = _speak(flat[start:end], options)
-        if len(spoken) > options.max_chars and end - start > 1:
-            smaller = max(1, (end - start) * options.max_chars // len(spoken) * 9 // 10)
-            yield from _pieces(source, flat, replace(whole, start=start, end=end, boundary=boundary), smaller, options)
+        reach = scope.reach(start, limit)
+        place, boundary = (
+            (whole.end, whole.boundary) if reach >= whole.end else cut(scope.flat, start, whole.end, reach)
+        )
+        end = start + len(scope.flat[start:place].rstrip(" "))
+        spoken = _speak(scope, scope.flat[start:end])
+        if len(spoken) > most and end - start > 1:
+            smaller = max(1, (end - start) * most // len(spoken) * 9 // 10)
+            yield from _pieces(scope, _Unit(start, end, "", boundary, inside), smaller)
         elif spoken:
-            yield _Unit(start, end, spoken[: options.max_chars], boundary, inside)
-        start = _skip_spaces(flat, place, whole.end)
+            yield _Unit(start, end, spoken[:most], boundary, inside)
+        start = _skip_spaces(scope.flat, place, whole.end)
         inside = inside or 1
 
 
@@ -234,20 +262,14 @@ def _skip_spaces(text: str, start: int, end: int) -> int:
     return end - len(text[start:end].lstrip(" "))
 
 
-def _speak(text: str, options: PlanOptions) -> str:
+def _speak(scope: _Scope, text: str) -> str:
     """What the engine gets for a piece of normalised text; empty when there is no letter or digit to speak."""
     if not SPEAKABLE.search(text):
         return ""
-    tags = _tag_pattern(options.tags) if options.tags else None
-    parts = tags.split(text) if tags else [text]
-    said = [part if i % 2 else _say(part, options.code) for i, part in enumerate(parts)]
+    parts = scope.tags.split(text) if scope.tags else [text]
+    said = [part if i % 2 else _say(part, scope.code) for i, part in enumerate(parts)]
     spoken = " ".join(part for part in said if part)
     return spoken if SPEAKABLE.search(spoken) else ""
-
-
-def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
-    """The engine's tags, in a group of their own."""
-    return re.compile(f"({'|'.join(map(re.escape, tags))})", re.IGNORECASE)
 
 
 def _say(text: str, code: str) -> str:

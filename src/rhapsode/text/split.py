@@ -18,7 +18,7 @@ _WRAP_MIN, _WRAP_MIN_EAST = 40, 15
 """Shorter lines do not end where they end because the column was full."""
 _HEADING_CHARS, _HEADING_WORDS = 80, 12
 
-_LINE = re.compile(r"[^\n]+")
+_LINE = re.compile(r"[^ \n][^\n]*")
 _BULLET = re.compile(r"(?:[-*+•‣·–—] +)+")
 _NUMBERED = re.compile(r"(?:\(?\d{1,3}[.)]|\(?[a-zA-Z]\)|\([ivx]{1,5}\)) +(?=\S)")
 _HASHES = re.compile(r"#{1,6} +")
@@ -60,7 +60,8 @@ def runs(text: str, width: int = 0) -> Iterator[Run]:
     """
     block: list[tuple[int, int]] = []
     for line in _LINE.finditer(text):
-        start, end = _strip(text, line.start(), line.end())
+        start = line.start()
+        end = start + len(line[0].rstrip(" "))
         speakable = SPEAKABLE.search(text, start, end)
         if block and (not speakable or text.count("\n", block[-1][1], start) > 1):
             # a lone line is called a heading only when something follows it
