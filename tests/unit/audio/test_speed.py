@@ -38,6 +38,12 @@ def test_sound_keeps_its_place_in_time(factor: float) -> None:
         assert duration == pytest.approx(0.3 / factor, abs=0.03 / min(factor, 1)), number
 
 
+@pytest.mark.parametrize("factor", FACTORS[:-1])
+def test_the_end_of_a_word_is_not_swallowed(factor: float) -> None:
+    sound = np.flatnonzero(np.abs(stretch(tone(1), RATE, factor)) > 0.1)[-1]
+    assert sound / RATE > (1 - 0.008) / factor
+
+
 @pytest.mark.parametrize("factor", [0.25, 0.7, 1.6, 4.0])
 def test_it_is_deterministic(factor: float) -> None:
     assert np.array_equal(stretch(tone(1), RATE, factor), stretch(tone(1), RATE, factor))
