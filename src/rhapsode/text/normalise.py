@@ -214,7 +214,8 @@ _EAST_TO_WEST = str.maketrans(
         "「": ' "', "」": '" ', "『": ' "', "』": '" ', "〜": "~",
     }
 )  # fmt: skip
-_EAST_GAP = re.compile(r"(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])")
+_EAST_GAP = re.compile(r"(?<=[\u3001-\u30ff\u3400-\u9fff\uff01-\uff60]) (?=[\u3001-\u30ff\u3400-\u9fff\uff01-\uff60])")
+"""Between two characters of scripts without spaces: a wrapped line."""
 _DOTS = re.compile(r"\.{4,}|\.(?: \.){2,}")
 _REPEATED = re.compile(r"([!?,;:—–-])\1+")
 _CELL = re.compile(r" ?\|[| ]*")

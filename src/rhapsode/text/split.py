@@ -306,7 +306,7 @@ def _hard_cut(text: str, start: int, reach: int, target: int) -> int:
     """A cut inside a word longer than any segment: in an address at a slash, never inside a letter with its marks."""
     place = min(target, reach)
     low = max(start + 1, place - _LOOK_BACK)
-    breaks = max(text.rfind(char, low, place) for char in _IN_ADDRESS)
+    breaks = max(text.rfind(char, low, reach) for char in _IN_ADDRESS)
     if breaks >= low:
         return breaks + 1
     whole = place
