@@ -84,7 +84,10 @@ class Recogniser:
     def __init__(self, threads: int = 2) -> None:
         self._model = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=threads)
         vocabulary: dict[str, int] = self._model.hf_tokenizer.get_vocab()
-        self._forbidden = [-1, *(n for token, n in vocabulary.items() if _SHORTHAND.search(token) and not token.startswith("<|"))]
+        self._forbidden = [
+            -1,
+            *(n for token, n in vocabulary.items() if _SHORTHAND.search(token) and not token.startswith("<|")),
+        ]
 
     def timed_words(self, samples: NDArray[np.float32], rate: int) -> list[HeardWord]:
         """The words heard in ``samples`` (mono, shape (n,), range [-1, 1], at ``rate`` Hz) and when."""

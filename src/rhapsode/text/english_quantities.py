@@ -106,13 +106,26 @@ _UNITS = {
     "J": "joule", "kJ": "kilojoule", "kcal": "kilocalorie", "cal": "calorie", "N": "newton",
     "Pa": "pascal", "kPa": "kilopascal", "MPa": "megapascal", "hPa": "hectopascal", "psi": "P S I", "dB": "decibel", "K": "kelvin",
     "mph": "mile per hour", "kph": "kilometer per hour", "kmh": "kilometer per hour", "mpg": "mile per gallon", "rpm": "R P M",
-    "fps": "frame per second", "dpi": "D P I", "px": "pixel", "ppm": "part per million", "ha": "hectare",
+    "fps": "frame per second", "dpi": "D P I", "px": "pixel", "hp": "horsepower", "tbsp": "tablespoon", "tsp": "teaspoon",
+    "ppm": "part per million", "ha": "hectare",
     "°C": "degree Celsius", "° C": "degree Celsius", "℃": "degree Celsius",
     "°F": "degree Fahrenheit", "° F": "degree Fahrenheit", "℉": "degree Fahrenheit",
     "°": "degree", "%": "percent", "‰": "per mille", "percent": "percent",
 }  # fmt: skip
 _NO_PLURAL = frozenset(
-    {"percent", "per mille", "hertz", "kilohertz", "megahertz", "gigahertz", "kelvin", "P S I", "R P M", "D P I"}
+    {
+        "percent",
+        "per mille",
+        "hertz",
+        "kilohertz",
+        "megahertz",
+        "gigahertz",
+        "kelvin",
+        "horsepower",
+        "P S I",
+        "R P M",
+        "D P I",
+    }
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "kilobits per second": "kilobits per second"}
 _ONLY_SPACED = frozenset({"K", "N"})
@@ -145,8 +158,8 @@ def _unit(match: re.Match[str]) -> str:
     attached, dotted = not gap, match[0].endswith(".")
     if (short in _ONLY_SPACED and attached) or (short == "in" and not (attached or dotted or power)):
         return match[0]  # a 4K screen; 5 in the morning
-    if short == "s" and attached and low.isdecimal() and len(low) > 2:
-        return match[0]  # two 747s
+    if short == "s" and attached and (("." not in low and len(low) > 2) or after(match).startswith(" of")):
+        return match[0]  # two 747s, 1,000s, 10s of
     unit = _UNITS[short]
     is_one = article or gap == "-" or (low == "1" and not high)
     said_unit = (_POWERS[power] if power else "") + (unit if is_one else _plural(unit))
@@ -211,10 +224,20 @@ def _range(match: re.Match[str]) -> str:
 
 def _dimensions(match: re.Match[str]) -> str:
     """3x4, 1920×1080: by. 3 × 4: times."""
-    is_product = ("×" in match[2] and " " in match[2]) or bool(re.match(r"[ ]?=", after(match)))
+    is_product = ("×" in match[2] and " " in match[2]) or bool(re.match(r"[ ]?=|10[\^⁻⁰¹²³⁴-⁹]", after(match)))
     if match[3] and not is_product:  # 1920×1080
         return f"{pairs(match[1]) if len(match[1]) == 4 else number(match[1])} by {pairs(match[3])}"
     return f"{number(match[1])} {'times' if is_product else 'by'} {match[3] or ''}"
+
+
+def _scientific(match: re.Match[str]) -> str:
+    """2.5e10: two point five times ten to the power of ten."""
+    return f"{number(match[1])} times ten to the power of {'minus ' if match[2] == '-' else ''}{number(match[3])}"
+
+
+def _verses(match: re.Match[str]) -> str:
+    """Matthew 5:3-12: five three to twelve."""
+    return f"{number(match[1])} {number(match[2])} to {number(match[3])}"
 
 
 def _minus_between(match: re.Match[str]) -> str:
@@ -255,6 +278,9 @@ QUANTITY_RULES: tuple[Rule, ...] = (
         _money_code,
     ),
     Rule(re.compile(rf"{_START}({_N})[ ]?¢"), _cents),
+    Rule(re.compile(r"(?<![\w.])(\d{1,3})['’](?=[ ](?:tall|high|long|wide|deep)\b)"), lambda m: f"{number(m[1])} feet"),
+    Rule(re.compile(rf"{_START}({_N})[eE]([+-]?)(\d{{1,3}})(?!\w)"), _scientific),
+    Rule(re.compile(r"(?<![\w.,/:])(\d{1,3}):(\d{1,3})[-–](\d{1,3})(?![\w:-])"), _verses),
     Rule(re.compile(r"(?<![\w.])(\d{1,2})['’′][ ]?(\d{1,2})(?:[\"”″]|''|’’)"), _feet_inches),
     Rule(re.compile(rf"(?<![\w.,/])(?:(\d{{1,6}})[ ]?)?([{''.join(_VULGAR)}])(?:[ -]?({_ANY_UNIT})(?!\w))?"), _vulgar),
     Rule(
@@ -265,7 +291,7 @@ QUANTITY_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         re.compile(
-            rf"{_ARTICLE}(?P<minus>{_MINUS}){_START}(?P<n>{_N})(?:[ ]?[%°])?(?:(?:{_TO}|[ ]to[ ])(?P<minus2>[-−]?)(?P<hi>{_N}))?"
+            rf"{_ARTICLE}(?P<minus>{_MINUS}){_START}(?P<n>{_N})(?:(?:[ ]?[%°])?(?:{_TO}|[ ]to[ ])(?P<minus2>[-−]?)(?P<hi>{_N}))?"
             rf"(?P<gap>[ -]?)(?P<unit>{_ANY_UNIT})(?P<power>[²³]|\^[23]|(?<=m)[23]|(?<=ft)[23])?(?:/(?P<per>{_ANY_PER})(?P<pp>[²³])?)?(?![^\W_]|/\w)"
             rf"(?:(?<=[a-z])\.(?=[ ][a-z]|,))?"
         ),
@@ -278,6 +304,6 @@ QUANTITY_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(\d)[ ][-−][ ](?=\d[^=\n]{0,30}=)"), _minus_between),
     Rule(re.compile(rf"(?<![\w.,/:-])({_N}){_TO}({_N})(?![\w/-]|[.,]\d)"), _range),
     Rule(re.compile(rf"(?<![\w.,/:-])({_N}):({_N})(?![\w/:-]|[.,]\d)"), _range),
-    Rule(re.compile(r"(?:(?<![^\s(\[\"“'‘=<>~:,/])-|−)(?=\.?\d)"), "minus "),
+    Rule(re.compile(r"(?:(?<![^\s(\[\"“'‘=<>~:,/^])-|−)(?=\.?\d)"), "minus "),
 )
 """In order. After dates and times, which would otherwise be taken for fractions, ranges and ratios."""

@@ -53,12 +53,11 @@ def _ascii_digit(match: re.Match[str]) -> str:
 def _mixed_token(match: re.Match[str]) -> str:
     """Letters and digits together: A4, R2-D2, COVID-19, 5-year-old, MP3."""
     said = ""
-    for part in re.findall(r"\d{1,40}|\D{1,40}", match[0]):
+    for part in re.findall(r"\d{1,40}(?:\.\d{1,6})?|\D{1,40}", match[0]):
         is_joined = not said or said.endswith("-") or part.startswith("-")
         # espeak reads a lone "A" before a word as the article, in "A-four" as the letter
-        said += ("" if is_joined else "-" if _LONE_A.search(said) else " ") + (
-            pairs(part) if part[0].isdecimal() else part
-        )
+        said += "" if is_joined else "-" if _LONE_A.search(said) else " "
+        said += part if not part[0].isdecimal() else number(part) if "." in part else pairs(part)
     return said
 
 
@@ -66,7 +65,7 @@ _LONE_A = re.compile(r"(?<![A-Za-z])A\Z")
 
 
 def _plural_number(match: re.Match[str]) -> str:
-    return plural(cardinal(int(match[1]))).removeprefix("one ")
+    return plural(cardinal(int(match[1].replace(",", "")))).removeprefix("one ")
 
 
 def _power(match: re.Match[str]) -> str:
@@ -93,10 +92,10 @@ _TIDY_BEFORE = (
 _PLAIN_NUMBER_RULES = (
     Rule(re.compile(r"#[ ]?(?=\d)"), "number "),
     Rule(re.compile(r"№[ ]?(?=\d)"), "number "),
-    Rule(re.compile(r"(?<![\w.,])(\d{1,6})['’]?s(?!\w)"), _plural_number),
+    Rule(re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,6})['’]?s(?!\w)"), _plural_number),
     Rule(
         re.compile(
-            r"(?<![\w.])(?=[\w-]{0,40}[A-Za-z])(?=[A-Za-z-]{0,40}\d)[A-Za-z0-9]{1,40}(?:-[A-Za-z0-9]{1,40}){0,4}(?!\w)"
+            r"(?<![\w.])(?=[\w-]{0,40}[A-Za-z])(?=[A-Za-z-]{0,40}\d)[A-Za-z0-9]{1,40}(?:\.\d{1,6})?(?:[-‑][A-Za-z0-9]{1,40}(?:\.\d{1,6})?){0,4}(?!\w|\.\d)"
         ),
         _mixed_token,
     ),
@@ -112,6 +111,7 @@ _ENGLISH_DAY_FIRST = (*date_rules(day_first=True), *TIME_RULES, *SERIAL_RULES, *
 _BETWEEN = {
     "!=": "is not equal to", "≠": "is not equal to", "==": "equals", "=": "equals", "<=": "is less than or equal to",
     "≤": "is less than or equal to", ">=": "is greater than or equal to", "≥": "is greater than or equal to", "≈": "is about",
+    "&&": "and", "||": "or",
     "->": "to", "=>": "to", "→": "to", "⇒": "to", "+": "plus", "±": "plus or minus", "×": "times", "÷": "divided by", "&": "and", "−": "minus",
 }  # fmt: skip
 _ALONE = {

@@ -237,6 +237,21 @@ READINGS = [
     ("@bob_smith", "at bob underscore smith"),
     ("#ThrowbackThursday", "hashtag Throwback Thursday"),
     ("report.pdf", "report dot P D F"),
+    # found by trying
+    ("He said no. I left.", "He said no. I left."),
+    ("C.I.A. agents", "C-I-A agents"),
+    ("a V8 engine", "a V eight engine"),
+    ("GPT-3.5", "GPT-three point five"),
+    ("Matthew 5:3-12", "Matthew five three to twelve"),
+    ("2.5e10", "two point five times ten to the power of ten"),
+    ("1,000s of birds", "thousands of birds"),
+    ("World War I began", "World War one began"),
+    ("Mr. and Mrs. Smith", "Mister and Missus Smith"),
+    ("2/3 of 1/2", "two thirds of one half"),
+    ("2000/01/05", "January fifth, two thousand"),
+    ("150 hp", "one hundred fifty horsepower"),
+    ("40.5° N", "forty point five degrees N"),
+    ("Vol. II, No. 3", "Volume two, Number three"),
     # nothing to do
     ("Plain words, nothing else!", "Plain words, nothing else!"),
     ("NASA and the FBI", "NASA and the FBI"),
@@ -276,8 +291,10 @@ def test_other_languages_are_left_alone(language):
 HOSTILE = [
     "1", "0", ".", "/", "$", "-", "1.", "1,", "1,234,", "1/", "1-", "$1", "$1.", "1:", "1:0", "Dr. ", "St. ", "A. ", "A.", "I", "I ", "V I ", "X",
     "a", "A", "Henry ", "Henry V", "5 ", "5 km ", "5-", "a-", "a_", "_", "#", "@", "a@", "a@a.", "a.", "www.", "http://", "example.", "x.com/", "&",
-    "=", "<", ">", "*", "~", "%", "°", "½", "1½", "²", "'", "'9", "1' ", " ", "\t", "\n", "\u00a0", "€", "+", "+1 ", "12 ", "(1", "1)", "May ", "May 1",
-    "2024-", "2024-01-", "1a", "a1", "a1-", "10", "no. ", "no.", "e.g.", "1 000 ", "000 ", "5x", "3 x ", "٣", "－", "é", "漢", "😀", "1984 ",
+    "=", "<", ">", "*", "~", "%", "°", "½", "1½", "²", "'", "'9", "1' ", " ", "\t", "\n", "\u00a0", "€", "+", "+1 ", "12 ",
+    "(1", "1)", "May ", "May 1",
+    "2024-", "2024-01-", "1a", "a1", "a1-", "10", "no. ", "no.", "e.g.", "1 000 ", "000 ", "5x", "3 x ",
+    "٣", "－", "é", "漢", "😀", "1984 ",
 ]  # fmt: skip
 
 
