@@ -56,7 +56,6 @@ _CODECS: Mapping[AudioFormat, _Codec] = {
         "mp3",
         96_000,
         {"compression_level": "7"},
-        live_options={"write_xing": "0"},
     ),
     AudioFormat.OPUS: _Codec(
         "ogg",
