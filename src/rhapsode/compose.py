@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
@@ -61,8 +61,51 @@ def scheduler_options(settings: Settings) -> SchedulerOptions:
 
 
 @asynccontextmanager
+async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
+    """Open the data directory and build the parts around it; nothing runs yet.
+
+    The caller holds the data directory's lock (:class:`rhapsode.datadir.DataDirLock`).
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=settings.job_queue.job_ttl_hours * 3600)
+    takes = LocalBlobs(settings.data_dir / "takes")
+    results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
+    hub = EventHub()
+    ledger.on_event(hub.publish)
+    await ledger.open()
+    try:
+        yield Shop(
+            ledger=ledger,
+            takes=takes,
+            results=results,
+            fleet=LocalFleet(fleet_options(settings)),
+            planner=Planner(),
+            hub=hub,
+            clock=time.time,
+        )
+    finally:
+        await ledger.close()
+        takes.close()
+        results.close()
+
+
+@asynccontextmanager
+async def sweeping(shop: Shop, settings: Settings) -> AsyncIterator[None]:
+    """Clean up by itself for as long as the block runs."""
+    task = asyncio.create_task(Sweeper(shop, settings.job_queue.cleanup_interval_sec).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[JobService]:
-    """Open the data directory, start the workers, go on with unfinished jobs; undo it all in order on leaving.
+    """Start the workers and go on with unfinished jobs; on leaving, segments in flight get a moment to finish.
 
     The caller holds the data directory's lock (:class:`rhapsode.datadir.DataDirLock`).
 
@@ -70,37 +113,15 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
         LedgerError: The ledger cannot be used.
         EngineError: The engine cannot be started.
     """
-    async with AsyncExitStack() as stack:
-        ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=settings.job_queue.job_ttl_hours * 3600)
-        await ledger.open()
-        stack.push_async_callback(ledger.close)
-        hub = EventHub()
-        ledger.on_event(hub.publish)
-        planner = Planner()
-        stack.push_async_callback(planner.stop)
-        fleet = LocalFleet(fleet_options(settings))
-        shop = Shop(
-            ledger=ledger,
-            takes=LocalBlobs(settings.data_dir / "takes"),
-            results=LocalBlobs(settings.job_queue.output_path, fan_out=False),
-            fleet=fleet,
-            planner=planner,
-            hub=hub,
-            clock=time.time,
-        )
+    async with open_shop(settings) as shop:
         scheduler = Scheduler(shop, scheduler_options(settings))
-        service = JobService(shop, scheduler, settings)
-        stack.push_async_callback(scheduler.stop)
-        await asyncio.gather(fleet.start(), planner.start())
-        stack.push_async_callback(fleet.stop, _DRAIN_S)
-        await scheduler.start(await ledger.adopt())
-        stack.callback(scheduler.pause)
-        sweeping = asyncio.create_task(Sweeper(shop, settings.job_queue.cleanup_interval_sec).run())
-        stack.push_async_callback(_cancelled, sweeping)
-        yield service
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+        try:
+            await asyncio.gather(shop.fleet.start(), shop.planner.start())
+            await scheduler.start(await shop.ledger.adopt())
+            async with sweeping(shop, settings):
+                yield JobService(shop, scheduler, settings)
+        finally:
+            scheduler.pause()
+            await shop.fleet.stop(_DRAIN_S)
+            await scheduler.stop()
+            await shop.planner.stop()

@@ -29,7 +29,7 @@ async def history(
     found = await ctx.service.shop.ledger.list_jobs(LOCAL_OWNER, status, before, limit + 1)
     more = len(found) > limit
     following = _cursor_behind(found[limit - 1]) if more else None
-    jobs = [ctx.service.status(job, root_of(request)) for job in found[:limit]]
+    jobs = [await ctx.service.status(job, root_of(request)) for job in found[:limit]]
     headers = {"Cache-Control": "no-store"}
     if following:
         url = request.url.include_query_params(cursor=following)

@@ -20,7 +20,7 @@ _RETRY_AFTER_S = 2
 async def status(job_id: str, request: Request, ctx: Ctx) -> JSONResponse:
     """Where the job stands."""
     job = await ctx.service.living(job_id)
-    return JSONResponse(ctx.service.status(job, root_of(request)), headers={"Cache-Control": "no-store"})
+    return JSONResponse(await ctx.service.status(job, root_of(request)), headers={"Cache-Control": "no-store"})
 
 
 @router.head("/result", include_in_schema=False)
@@ -71,13 +71,13 @@ async def cancel(job_id: str, ctx: Ctx, purge: bool = False) -> JSONResponse:
 @router.post("/keep")
 async def keep(job_id: str, request: Request, ctx: Ctx, keep: bool = True) -> JSONResponse:
     """Exempt the job from expiry; ``keep=false`` lets it expire again."""
-    return JSONResponse(ctx.service.status(await ctx.service.keep(job_id, keep), root_of(request)))
+    return JSONResponse(await ctx.service.status(await ctx.service.keep(job_id, keep), root_of(request)))
 
 
 @router.post("/retry")
 async def retry(job_id: str, request: Request, ctx: Ctx) -> JSONResponse:
     """Queue a failed or cancelled job again; good takes are kept."""
-    return JSONResponse(ctx.service.status(await ctx.service.retry(job_id), root_of(request)), 202)
+    return JSONResponse(await ctx.service.status(await ctx.service.retry(job_id), root_of(request)), 202)
 
 
 async def _finished(ctx: Ctx, job: Job, request: Request) -> Response:

@@ -1,5 +1,7 @@
 """Ask for speech: ``POST /tts`` waits for it, ``POST /tts/enqueue`` answers at once."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -22,7 +24,7 @@ _BODY = {
         },
     }
 }
-_AUDIO = {
+_AUDIO: dict[int | str, dict[str, Any]] = {
     200: {"description": "The audio.", "content": {f"audio/{kind}": {} for kind in ("wav", "opus", "mpeg", "flac")}}
 }
 

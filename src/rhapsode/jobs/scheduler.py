@@ -98,10 +98,13 @@ class Scheduler:
         """Begin nothing more; segments in flight go on."""
         self._stopping = True
 
-    def waiting_for(self) -> str | None:
-        """Why nothing at all can run now, or None."""
+    async def waiting_for(self, job: Job) -> str | None:
+        """Why nothing of the job can run now, or None when its turn will come."""
         if self._disk_full:
             return "disk space"
+        engine = (await self._shop.fleet.describe()).info.name
+        if job.request.engine != engine:
+            return f"engine {job.request.engine}"
         return self._shop.fleet.waiting_for()
 
     @property
@@ -165,6 +168,9 @@ class Scheduler:
                 self.waiting.pop(job_id, None)
                 return
             engine = (await self._shop.fleet.describe()).info
+            if job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
+                log.warning("job %s waits for engine %r; %r runs here", job.id, job.request.engine, engine.name)
+                return
             run = JobRun(job, self._shop, engine, lambda: self._on_ready(job_id))
             self._runs[job_id] = run
             await run.start()

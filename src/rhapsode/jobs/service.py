@@ -120,10 +120,12 @@ class JobService:
             raise Gone(f"job {job_id} was deleted or has expired")
         return job
 
-    def status(self, job: Job, root: str = "") -> dict[str, object]:
+    async def status(self, job: Job, root: str = "") -> dict[str, object]:
         """The job's status as API.md shows it."""
-        place = None if job.status.is_terminal else self._overview.place(job.id)
-        return job_status(job, place, self.scheduler.waiting_for(), self.shop.clock(), root)
+        if job.status.is_terminal:
+            return job_status(job, None, None, self.shop.clock(), root)
+        waiting_for = await self.scheduler.waiting_for(job)
+        return job_status(job, self._overview.place(job.id), waiting_for, self.shop.clock(), root)
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
