@@ -175,6 +175,11 @@ def _anywhere(match: re.Match[str]) -> str:
     return _ANYWHERE[key] + full_stop(match, before_capital=key in _MAY_END_SENTENCE)
 
 
+def _initials(letters: str) -> str:
+    """Initials before a name, without dots, which espeak takes for the end of a sentence; a lone "A" would sound like the article."""
+    return "".join("A-" if letter == "A" else f"{letter} " for letter in letters)
+
+
 def _dotted(match: re.Match[str]) -> str:
     """U.S. → US, e.g. → for example, J.R.R. Tolkien → J R R Tolkien."""
     letters = match[0].replace(".", "")
@@ -182,19 +187,20 @@ def _dotted(match: re.Match[str]) -> str:
         return said + full_stop(match, before_capital=letters.lower() in ("am", "pm"))
     following = re.match(r"[ ]?([A-Z]\w{1,30})", after(match))
     if following and following[1] not in SENTENCE_STARTERS and letters.isupper() and letters not in _SPELLED_ANYWAY:
-        return " ".join(letters) + ("" if following[0].startswith(" ") else " ")
-    said = letters if letters in _SPELLED_ANYWAY else "-".join(letters.upper())
+        return _initials(letters)[: -1 if following[0].startswith(" ") else None]
+    # with hyphens engines spell it; only a last "A" they would read as the article
+    said = letters if letters in _SPELLED_ANYWAY or letters[-1] in "Aa" else "-".join(letters.upper())
     return said + full_stop(match)
 
 
 def _initial(match: re.Match[str]) -> str:
-    """An initial loses its dot, which espeak takes for the end of the sentence: "George W. Bush", but not "plan B. Then"."""
+    """An initial loses its dot: "George W. Bush", but not "plan B. Then"."""
     previous, following = match[1] or "", match[3]
     if previous[:1].islower() and (previous.strip() not in _BEFORE_INITIALS or match[2] == "I"):
         return match[0]
     if following in SENTENCE_STARTERS:
         return match[0]
-    return f"{previous}{match[2]} "
+    return previous + _initials(match[2])
 
 
 def _regnal_or_number(match: re.Match[str]) -> str:
@@ -256,7 +262,7 @@ NAME_RULES: tuple[Rule, ...] = (
     ),
     Rule(re.compile(rf"(?<![\w.])({_any_of(_ANYWHERE)})\.(?!\w)", re.IGNORECASE), _anywhere),
     Rule(re.compile(r"(?<![\w.])(?:[A-Za-z]\.){1,8}[A-Za-z](?!\w)\.?"), _dotted),
-    Rule(re.compile(r"(?<![\w.'’])(?:[A-Z]\.[ ]){2,6}(?=[A-Z][a-z])"), lambda m: m[0].replace(".", "")),
+    Rule(re.compile(r"(?<![\w.'’])(?:[A-Z]\.[ ]){2,6}(?=[A-Z][a-z])"), lambda m: _initials(re.sub(r"[. ]", "", m[0]))),
     Rule(re.compile(r"(\b\w{1,30},?[ ])?(?<![\w.'’])([A-Z])\.[ ](?=([A-Z]\w{0,30}))"), _initial),
     Rule(re.compile(rf"\b((?:{_NUMBERED})|(?:{_NUMBERED.upper()})|chapter|part|volume|section)[ ]{_ROMAN}"), _numbered),
     Rule(re.compile(rf"(?<!\w){_ROMAN}(?=[ ][Cc]entur)"), _century),

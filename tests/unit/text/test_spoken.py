@@ -239,7 +239,9 @@ READINGS = [
     ("report.pdf", "report dot P D F"),
     # found by trying
     ("He said no. I left.", "He said no. I left."),
-    ("C.I.A. agents", "C-I-A agents"),
+    ("C.I.A. agents", "CIA agents"),
+    ("M.I.T. students", "M-I-T students"),
+    ("James A. Garfield and A. J. Foyt", "James A-Garfield and A-J Foyt"),
     ("a V8 engine", "a V eight engine"),
     ("GPT-3.5", "GPT-three point five"),
     ("Matthew 5:3-12", "Matthew five three to twelve"),
