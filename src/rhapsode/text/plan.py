@@ -26,7 +26,7 @@ _AHEAD = 256
 """A segment that ends this close to the end of a window may look different with what follows, and waits."""
 _HELD = 64
 """Characters kept back where nothing is spoken: a tag or an emoji may be only half in the window."""
-_EFFORT, _EFFORT_FIRST = 12_000, 1_500
+_EFFORT, _EFFORT_FIRST = 8_000, 1_500
 """Most work in one call, counted in characters to speak; less in the first, which somebody waits for."""
 _UNIT = 40
 """What a sentence costs beside its characters."""
