@@ -16,10 +16,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.errors import LedgerError, Refused, StorageFull
+from rhapsode.ledger import retention
 from rhapsode.ledger.schema import metadata
 from rhapsode.ledger.sql import SqlLedger
-from rhapsode.ledger.writer import EXIT_CODE
+from rhapsode.ledger.transaction import Transaction
+from rhapsode.ledger.writer import EXIT_CODE, GROUP_LIMIT
 from tests.contract.ledger_values import TTL_S, begin, new_job, speak
 
 
@@ -271,3 +273,43 @@ async def test_after_a_failed_write_everything_is_refused(path: Path, caplog: py
         assert fatal
         assert fatal[0] is first[0]
     assert "failed" in caplog.text
+
+
+async def test_a_refused_command_publishes_nothing_and_undoes_only_itself(path: Path) -> None:
+    def write_then_refuse(tx: Transaction) -> None:
+        tx.emit(job.id, 99, "job.started", {})
+        raise Refused("after its event")
+
+    async with opened(path) as ledger:
+        published: list[str] = []
+        ledger.on_event(lambda events: published.extend(event.type for event in events))
+        job, _ = await ledger.submit(new_job())
+        answers = await asyncio.gather(
+            ledger.warn_job(job.id, ["before"]),
+            ledger._write(write_then_refuse),
+            ledger.warn_job(job.id, ["behind"]),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [type(None), Refused, type(None)]
+        with pytest.raises(Refused):
+            await ledger._write(write_then_refuse)  # alone in its group
+        assert published == ["job.queued", "job.warning", "job.warning"]
+        assert [event.seq for event in await ledger.events(job.id)] == [1, 2, 3]
+
+
+async def test_commands_of_one_moment_share_a_commit(path: Path) -> None:
+    async with opened(path) as ledger:
+        assert ledger._database is not None
+        statements: list[str] = []
+        ledger._database.writer_cursor().connection.set_trace_callback(statements.append)
+        await asyncio.gather(*(ledger.submit(new_job()) for _ in range(2 * GROUP_LIMIT)))
+        ledger._database.writer_cursor().connection.set_trace_callback(None)
+        assert statements.count("COMMIT") == 2
+
+
+async def test_a_take_that_found_a_reference_meanwhile_is_not_dropped(path: Path) -> None:
+    async with opened(path) as ledger:
+        job = await begin(ledger)
+        await speak(ledger, job, 0, "take")
+        assert await ledger._write(retention.drop_takes, ["take", "unknown"]) == []
+        assert await ledger.known_takes(["take"]) == {"take"}

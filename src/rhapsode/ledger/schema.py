@@ -148,7 +148,8 @@ segments = sa.Table(
 
 RUNNING_SEGMENT = segments.c.status == sa.literal_column("'running'")
 
-_partial("ix_segments_running", RUNNING_SEGMENT, segments.c.job_id, segments.c.idx)
+# The status is repeated because SQLite prefers the primary key to an index that names no more columns than that.
+_partial("ix_segments_running", RUNNING_SEGMENT, segments.c.status, segments.c.job_id, segments.c.idx)
 _partial("ix_segments_take", segments.c.take_digest.is_not(None), segments.c.take_digest)
 
 events = sa.Table(

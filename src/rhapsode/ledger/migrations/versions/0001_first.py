@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "idx", name="pk_segments"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_segments_running", "segments", ["job_id", "idx"], **_partial(RUNNING))
+    op.create_index("ix_segments_running", "segments", ["status", "job_id", "idx"], **_partial(RUNNING))
     op.create_index("ix_segments_take", "segments", ["take_digest"], **_given("take_digest"))
     op.create_table(
         "take_keys",
