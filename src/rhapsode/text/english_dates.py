@@ -219,6 +219,7 @@ def date_rules(day_first: bool) -> tuple[Rule, ...]:
             _iso_date,
         ),
         Rule(re.compile(r"(?<![\w/.])([12]\d{3})/(\d{1,2})/(\d{1,2})()(?![\w/])"), _iso_date),
+        Rule(re.compile(r"(?<![\w-])(\d{1,2})(-)(\d{1,2})-([12]\d{3})(?![\w-])"), partial(_slash_date, day_first)),
         Rule(re.compile(r"(?<![\w/.])(\d{1,2})([/])(\d{1,2})/(\d{4}|\d{2})(?![\w/])"), partial(_slash_date, day_first)),
         Rule(re.compile(r"(?<![\w/.])(\d{1,2})(\.)(\d{1,2})\.(\d{4})(?![\w/]|\.\d)"), partial(_slash_date, True)),
         Rule(re.compile(r"(?<![\w/.,$])(\d{1,2})/(\d{1,2})(?![\w/]|\.\d)"), partial(_day_of_month, day_first)),

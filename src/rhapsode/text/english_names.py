@@ -251,7 +251,12 @@ _ROMAN = r"([IVXLCDM]{1,12})(?![\w'’]|\.\w)"
 
 NAME_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(?<![\w.])Ph\.[ ]?D\."), lambda m: "PhD" + full_stop(m)),
-    Rule(re.compile(rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ](?:[A-Z]|and[ ][A-Z]))"), _title),
+    Rule(
+        re.compile(
+            rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ](?:[A-Z]|(?:and|von|van|de|der|del|la|al|el|bin)[ ][A-Z]))"
+        ),
+        _title,
+    ),
     Rule(re.compile(r"(?<![\w.])St\."), _saint_or_street),
     Rule(re.compile(rf"(\w[ ])({_any_of(_ROADS)})\."), _road),
     Rule(

@@ -279,6 +279,10 @@ QUANTITY_RULES: tuple[Rule, ...] = (
     ),
     Rule(re.compile(rf"{_START}({_N})[ ]?¢"), _cents),
     Rule(re.compile(r"(?<![\w.])(\d{1,3})['’](?=[ ](?:tall|high|long|wide|deep)\b)"), lambda m: f"{number(m[1])} feet"),
+    Rule(
+        re.compile(r"(?<![\w.])(\d{1,3})[ ]?ft\.?[ ](\d{1,2})[ ]?in(?:\.(?=[ ][a-z]|,)|(?!\w))"),
+        lambda m: f"{number(m[1])} feet {number(m[2])} inches",
+    ),
     Rule(re.compile(rf"{_START}({_N})[eE]([+-]?)(\d{{1,3}})(?!\w)"), _scientific),
     Rule(re.compile(r"(?<![\w.,/:])(\d{1,3}):(\d{1,3})[-–](\d{1,3})(?![\w:-])"), _verses),
     Rule(re.compile(r"(?<![\w.])(\d{1,2})['’′][ ]?(\d{1,2})(?:[\"”″]|''|’’)"), _feet_inches),

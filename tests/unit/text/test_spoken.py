@@ -254,6 +254,9 @@ READINGS = [
     ("150 hp", "one hundred fifty horsepower"),
     ("40.5° N", "forty point five degrees N"),
     ("Vol. II, No. 3", "Volume two, Number three"),
+    ("Dr. von Braun", "Doctor von Braun"),
+    ("5 ft 6 in tall", "five feet six inches tall"),
+    ("10-12-2020", "October twelfth, twenty twenty"),
     # nothing to do
     ("Plain words, nothing else!", "Plain words, nothing else!"),
     ("NASA and the FBI", "NASA and the FBI"),
