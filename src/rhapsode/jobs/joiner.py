@@ -158,7 +158,7 @@ class Joiner:
                         whole = False
                         break
                     if sink is None:
-                        sink = begin(state.take.rate if state.take else 0)
+                        sink = await in_thread(begin, state.take.rate if state.take else 0)
                     await in_thread(sink.add, data, state.segment.boundary)
                     index = state.segment.index + 1
         except BaseException:

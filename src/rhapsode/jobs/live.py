@@ -65,7 +65,7 @@ async def live_audio(
             data = await read_take(shop, state)
             rate = state.take.rate if state.take else 0
             if stream is None:
-                stream = LiveStream(audio_format, timeline_options(job, rate), tags(job))
+                stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))
             out = await in_thread(stream.add, data, state.segment.boundary)
             appetite.fed(state.take.samples / rate if state.take else 0.0)
             if out:
