@@ -88,8 +88,12 @@ class Database:
                 _check(self.path)
             self._engine = _engine(self.path, _WRITER_PRAGMAS, 1)
             self._readers = _engine(self.path, _READER_PRAGMAS, READERS)
-            _migrate(self._engine)
-            self._writer = self._engine.raw_connection()
+            try:
+                _migrate(self._engine)
+                self._writer = self._engine.raw_connection()
+            except BaseException:
+                self._engine.dispose()
+                raise
 
     def close(self) -> None:
         """Close all connections; the last one empties the write-ahead log."""

@@ -11,6 +11,7 @@ from rhapsode.ledger.retention import CANDIDATES
 from rhapsode.ledger.rows import (
     JOB_COLUMNS,
     SEGMENT_COLUMNS,
+    SELECT_JOB,
     TAKE_COLUMNS,
     to_event,
     to_job,
@@ -22,7 +23,6 @@ from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 IN_LIMIT = 500
 """Values per IN list."""
 
-_GET = sa.select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job"))
 _TEXT = (
     sa.select(job_texts.c.text)
     .where(job_texts.c.job_id == bindparam("job"), job_texts.c.piece.between(bindparam("first"), bindparam("last")))
@@ -50,7 +50,7 @@ _IS_TOUCHABLE = sa.select(jobs.c.id).where(jobs.c.id == bindparam("job"), LIVE, 
 
 def get_job(connection: sa.Connection, job_id: str) -> Job | None:
     """See :meth:`rhapsode.ledger.base.Ledger.get_job`."""
-    row = connection.execute(_GET, {"job": job_id}).first()
+    row = connection.execute(SELECT_JOB, {"job": job_id}).first()
     return None if row is None else to_job(row)
 
 

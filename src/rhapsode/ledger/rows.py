@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from rhapsode.ledger.base import NewJob
 from rhapsode.ledger.schema import jobs, segments, takes
@@ -27,6 +28,7 @@ from rhapsode.model import (
 Row = Sequence[Any]
 
 JOB_COLUMNS = tuple(jobs.c)
+SELECT_JOB = sa.select(*JOB_COLUMNS).where(jobs.c.id == sa.bindparam("job"))
 _BLANK_JOB = dict.fromkeys(jobs.c.keys())
 TAKE_COLUMNS = (takes.c.digest, takes.c.samples, takes.c.rate, takes.c.size, takes.c.synth_seconds, takes.c.words)
 SEGMENT_COLUMNS = (

@@ -19,7 +19,7 @@ from rhapsode.ledger.rows import (
 )
 from rhapsode.ledger.schema import UNFINISHED, insert, jobs, segments, take_keys, takes
 from rhapsode.ledger.transaction import Transaction
-from rhapsode.ledger.transitions import IS_RUNNING, NEXT_EVENT, OWNED, add_warnings, fenced, refusal
+from rhapsode.ledger.transitions import IS_RUNNING, NEXT_EVENT, OWNED, add_warnings, fenced, find, refusal
 from rhapsode.model import Fence, Job, SegmentState, SegmentStatus, Take
 
 _IS_SEGMENT = sa.and_(segments.c.job_id == bindparam("job"), segments.c.idx == bindparam("index"))
@@ -143,11 +143,8 @@ def extend_plan(tx: Transaction, fence: Fence, part: PlanPart) -> Job:
     tx.emit(job.id, job.event_seq, "plan.extended", data)
     if part.warnings:
         add_warnings(tx, job, part.warnings)
-        return to_job(tx.one(_JOB, job=job.id) or row)
+        return find(tx, job.id)
     return job
-
-
-_JOB = sa.select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job"))
 
 
 def _append(tx: Transaction, job_id: str, part: PlanPart, total: int, text_chars: int) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam
 
 from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
 from rhapsode.ledger.base import NewJob, Waiting
-from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, job_values, result_values, to_job, to_json
+from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
 from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import Fence, Job, JobStatus, Priority, Result, SegmentStatus
@@ -22,7 +22,6 @@ NEXT_EVENT: Mapping[str, Any] = {"event_seq": jobs.c.event_seq + 1}
 TOUCH_STEP_S = 60.0
 """Reading a result extends its life at most this often, seconds."""
 
-_GET = sa.select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job"))
 _BY_KEY = sa.select(*JOB_COLUMNS).where(
     jobs.c.owner == bindparam("key_owner"),
     jobs.c.idempotency_key == bindparam("key"),
@@ -151,7 +150,7 @@ def find(tx: Transaction, job_id: str) -> Job:
     Raises:
         NotFound, Gone: No such job; a tombstone.
     """
-    row = tx.one(_GET, job=job_id)
+    row = tx.one(SELECT_JOB, job=job_id)
     if row is None:
         raise NotFound(f"There is no job {job_id}.", "job_id")
     job = to_job(row)
@@ -195,7 +194,7 @@ def start_job(tx: Transaction, fence: Fence) -> Job:
         job = to_job(row)
         tx.emit(job.id, job.event_seq, "job.started", {"run": job.run})
         return job
-    row = tx.one(_GET, job=fence.job_id)
+    row = tx.one(SELECT_JOB, job=fence.job_id)
     if row is None or (job := to_job(row)).fence != fence or job.status is not JobStatus.RUNNING or job.deleted:
         raise refusal(fence, "its start")
     return job
