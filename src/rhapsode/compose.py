@@ -11,6 +11,7 @@ from rhapsode.blobs.local import LocalBlobs
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
+from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
 from rhapsode.jobs.service import JobService
 from rhapsode.jobs.shop import Shop
@@ -84,6 +85,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             planner=Planner(),
             hub=hub,
             clock=time.time,
+            saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:
         await ledger.close()

@@ -1,9 +1,10 @@
 """Run the HTTP server around a running service."""
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -60,6 +61,15 @@ class _Server(uvicorn.Server):
         """Begin to answer."""
         await super().startup(sockets)
         self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT without raising them again: what stands around the server is put down behind it."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
 
 
 async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, Callable[[], None]], None]) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import re
-import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,14 @@ from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.errors import Gone
 from rhapsode.jobs.live import live_audio
+from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job
 
 
 def download_name(job: Job) -> str:
-    """``tts_output_<voice>_<YYYYMMDD_HHMMSS>.<ext>``, ASCII only."""
-    voice = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(job.request.voice).stem).strip("._") or "voice"
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(job.ended_at or job.created_at))
-    return f"tts_output_{voice}_{stamp}.{extension(job.request.output_format)}"
+    """Under which name a job's audio is offered."""
+    return output_name(job, job.ended_at or job.created_at)
 
 
 def job_headers(job: Job) -> dict[str, str]:

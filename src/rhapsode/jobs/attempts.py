@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
 from rhapsode.engines.base import Determinism
-from rhapsode.errors import Refused, StorageFull, SynthesisError, Unavailable
+from rhapsode.errors import Refused, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.jobs.pace import Pace
 from rhapsode.jobs.runner import JobRun
@@ -18,11 +18,8 @@ from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus, segment_
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _MAX_STORING = 32
 """Takes being written at once; beyond it workers are held back, so that a slow disk cannot fill the memory."""
-_FULL_WAIT_S = 1.0
 _EXCERPT = 60
 
 
@@ -88,34 +85,38 @@ class Attempts:
             state: The segment, taken out of the run.
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
+        again: SegmentState | None = None
         try:
             described = await self._shop.fleet.describe()
             key = input_key(run.job, state, described)
             claim = await self._claim(run, state, key, described)
             if claim.take is None:
-                await self._run(slot, run, state, key, claim, free)
+                again = await self._run(slot, run, state, key, claim, free)
         except Refused as error:
             log.debug("job %s segment %d: %s", run.job.id, state.segment.index, error)
         finally:
             run.settled(state.segment.index)
+        if again is not None:
+            run.give_back(again)
 
     async def _claim(self, run: JobRun, state: SegmentState, key: str, described: EngineDescription) -> Claim:
         ledger, fence, index = self._shop.ledger, run.job.fence, state.segment.index
         shared = described.info.determinism is Determinism.EXACT
         if run.job.status is JobStatus.QUEUED:
             _, claim = await asyncio.gather(
-                self._when_space(lambda: ledger.start_job(fence)),
-                self._when_space(lambda: ledger.claim(fence, index, key, shared)),
+                self._shop.patience.keep_trying(lambda: ledger.start_job(fence)),
+                self._shop.patience.keep_trying(lambda: ledger.claim(fence, index, key, shared)),
             )
         else:
-            claim = await self._when_space(lambda: ledger.claim(fence, index, key, shared))
+            claim = await self._shop.patience.keep_trying(lambda: ledger.claim(fence, index, key, shared))
         if run.job.status is JobStatus.QUEUED or claim.take is not None:
             self._note(run, await ledger.get_job(run.job.id))
         return claim
 
     async def _run(
         self, slot: Slot, run: JobRun, state: SegmentState, key: str, claim: Claim, free: Callable[[], None]
-    ) -> None:
+    ) -> SegmentState | None:
+        """Speak and store; the segment's state when it is to be tried again."""
         request, segment = run.job.request, state.segment
         task = SynthesisTask(
             job_id=run.job.id,
@@ -130,58 +131,47 @@ class Attempts:
         try:
             rendered = await self._shop.fleet.synthesise(slot.id, task)
         except SynthesisError as error:
-            await self._failed(run, state, claim, error)
+            return await self._failed(run, state, claim, error)
         except Unavailable as error:
             log.info("job %s segment %d given back: %s", run.job.id, segment.index, error)
-            await self._when_space(
+            await self._shop.patience.keep_trying(
                 lambda: self._shop.ledger.release_segment(run.job.fence, segment.index, claim.attempt)
             )
-            await self._again(run, segment.index)
-        else:
-            async with self._storing:
-                free()
-                if not run.closed:
-                    await self._store(run, state, key, claim, rendered)
+            states = await self._shop.ledger.segments(run.job.id, segment.index, 1)
+            return next((after for after in states if after.status is SegmentStatus.PENDING), None)
+        async with self._storing:
+            free()
+            if not run.closed:
+                await self._store(run, state, key, claim, rendered)
+        return None
 
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
         self.pace.note(len(segment.text), take.synth_seconds)
-        await self._when_space(lambda: self._shop.takes.put(take.digest, rendered.data))
-        job = await self._when_space(lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take))
+        await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
+        job = await self._shop.patience.keep_trying(
+            lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)
+        )
         self._note(run, job)
 
-    async def _failed(self, run: JobRun, state: SegmentState, claim: Claim, error: SynthesisError) -> None:
+    async def _failed(
+        self, run: JobRun, state: SegmentState, claim: Claim, error: SynthesisError
+    ) -> SegmentState | None:
         ledger, fence, index = self._shop.ledger, run.job.fence, state.segment.index
         log.warning("job %s segment %d attempt %d failed: %s", run.job.id, index, claim.attempt, error)
-        after = await self._when_space(
+        after = await self._shop.patience.keep_trying(
             lambda: ledger.fail_segment(fence, index, claim.attempt, str(error), charge=True, budget=self._budget)
         )
         if after.status is not SegmentStatus.FAILED:
-            run.settled(index)
-            run.give_back(after)
-            return
+            return after
         excerpt = state.segment.text[:_EXCERPT] + ("…" if len(state.segment.text) > _EXCERPT else "")
         message = f"segment {index} ({excerpt!r}) failed {after.failures} times: {error}"
-        job = await self._when_space(lambda: ledger.fail_job(fence, message, index))
+        job = await self._shop.patience.keep_trying(lambda: ledger.fail_job(fence, message, index))
         if job.run <= self._max_retries:
             self._owner.submit(await ledger.retry_job(job.id))
-
-    async def _again(self, run: JobRun, index: int) -> None:
-        for state in await self._shop.ledger.segments(run.job.id, index, 1):
-            if state.status is SegmentStatus.PENDING:
-                run.settled(index)
-                run.give_back(state)
+        return None
 
     def _note(self, run: JobRun, job: Job | None) -> None:
         if job is not None:
             run.newer(job)
             self._owner.updated(job)
-
-    async def _when_space(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Do ``call``; while the disk is full, wait and do it again: nothing that was spoken is lost."""
-        while True:
-            try:
-                return await call()
-            except StorageFull as error:
-                log.warning("%s; waiting for space", error)
-                await asyncio.sleep(_FULL_WAIT_S)

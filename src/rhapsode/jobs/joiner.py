@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from rhapsode.audio.encode import extension
@@ -180,6 +181,7 @@ class Joiner:
     async def _publish(self, made: Assembled) -> None:
         name = result_name(self._job, self._shop.clock())
         await self._shop.results.adopt(self._path, name)
+        copy = await self._save(name)
         result = Result(
             name=name,
             format=self._job.request.output_format,
@@ -190,6 +192,20 @@ class Joiner:
         )
         try:
             await self._shop.ledger.complete_job(self._job.fence, result)
-        except Refused:
+        except (Refused, StorageFull):  # nothing half-done stays behind
             await self._shop.results.delete(name)
+            if copy:
+                await asyncio.to_thread(copy.unlink, missing_ok=True)
             raise
+
+    async def _save(self, name: str) -> Path | None:
+        """Keep a copy for the user when that is wanted; that it cannot be kept is no reason to fail."""
+        source = self._shop.results.local_path(name)
+        if self._shop.saved is None or source is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._shop.saved.save, self._job, source)
+        except OSError as error:
+            log.warning("job %s: no copy was saved: %s", self._job.id, error)
+            await self._shop.ledger.warn_job(self._job.id, [f"no copy was saved to disk: {error.strerror or error}"])
+            return None

@@ -8,6 +8,7 @@ import bisect
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused
@@ -159,10 +160,11 @@ class JobRun:
             cursor = batch.cursor
             planned = self.job.text_chars if batch.done else cursor.offset
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)
-            self.newer(await shop.ledger.extend_plan(self.job.fence, part))
+            self.newer(await shop.patience.keep_trying(partial(shop.ledger.extend_plan, self.job.fence, part)))
             await self._refill()
         if self.job.segments_total == 0:
-            await shop.ledger.fail_job(self.job.fence, "the text has nothing that can be spoken")
+            nothing = "the text has nothing that can be spoken"
+            await shop.patience.keep_trying(lambda: shop.ledger.fail_job(self.job.fence, nothing))
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
         """Run a part of the job; what it raises fails the job, unless the job is no longer ours."""
@@ -174,5 +176,6 @@ class JobRun:
             raise
         except Exception as error:  # whatever it was, the job must not hang
             log.exception("job %s: %s failed", self.job.id, what)
+            cause = f"{what} failed: {error}"
             with contextlib.suppress(Refused):
-                await self._shop.ledger.fail_job(self.job.fence, f"{what} failed: {error}")
+                await self._shop.patience.keep_trying(lambda: self._shop.ledger.fail_job(self.job.fence, cause))

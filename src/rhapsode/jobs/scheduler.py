@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rhapsode.fleet.base import Slot
@@ -28,6 +29,8 @@ _MAX_ACTIVATING = 8
 _FRESH_S = 5.0
 """A job this young gets its first segment from the express process: somebody may be waiting for the first sound."""
 _DISK_POLL_S = 5.0
+_SETTLE_S = 5.0
+"""What takes that are spoken get to be stored when the server stops."""
 
 _EXPRESS = (Priority.INTERACTIVE,)
 _BULK = (Priority.NORMAL, Priority.BATCH, Priority.INTERACTIVE)
@@ -68,6 +71,7 @@ class Scheduler:
         self._busy: set[str] = set()
         self._hungry: dict[str, set[object]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._speaking: set[asyncio.Task[None]] = set()
         self.attempts = Attempts(shop, options.segment_failures, options.max_retries, self)
         self._disk_full = False
         self._stopping = False
@@ -79,14 +83,17 @@ class Scheduler:
         for waiting in adopted:
             self._enrol(waiting)
         self._shop.fleet.on_change(self.kick)
+        self._shop.patience.on_over(self.kick)
         self._shop.hub.listen(self._on_event)
         await self._look_at_disk()
         self._spawn(self._watch_disk())
         self.kick()
 
     async def stop(self) -> None:
-        """Begin nothing more and drop what is held in memory. Call after the fleet has stopped."""
+        """Begin nothing more, settle what was spoken, drop what is held in memory. Call after the fleet has stopped."""
         self._stopping = True
+        if self._speaking:
+            await asyncio.wait(self._speaking, timeout=_SETTLE_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -197,7 +204,7 @@ class Scheduler:
 
     def kick(self) -> None:
         """Fill every free slot that something can be found for."""
-        if self._stopping or self._disk_full:
+        if self._stopping or self._disk_full or self._shop.patience.waiting_for:
             return
         free = [slot for slot in self._shop.fleet.free_slots() if slot.id not in self._busy]
         has_express = any(slot.express for slot in self._shop.fleet.slots())
@@ -245,23 +252,24 @@ class Scheduler:
         self.order.charge(run.job.id, len(state.segment.text))
         if not run.has_ready():
             self.order.set_eligible(run.job.id, False)
-        self._spawn(self._speak(slot, run, state))
+        task = self._spawn(self._speak(slot, run, state))
+        self._speaking.add(task)
+        task.add_done_callback(self._speaking.discard)
 
     async def _speak(self, slot: Slot, run: JobRun, state: SegmentState) -> None:
-        try:
-            await self.attempts.speak(slot, run, state, lambda: self._free(slot))
-        finally:
-            self._free(slot)
+        with ExitStack() as held:  # closed once, early or late: behind an early close the slot is another segment's
+            held.callback(self._free, slot)
+            await self.attempts.speak(slot, run, state, held.close)
 
     def _free(self, slot: Slot) -> None:
-        if slot.id in self._busy:
-            self._busy.discard(slot.id)
-            self.kick()
+        self._busy.discard(slot.id)
+        self.kick()
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
+        return task
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

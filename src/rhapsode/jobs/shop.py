@@ -1,12 +1,14 @@
 """What all parts of the job machinery on one node share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
+from rhapsode.jobs.saved import SavedCopies
 from rhapsode.ledger.base import Ledger
 
 
@@ -22,3 +24,6 @@ class Shop:
     hub: EventHub
     clock: Callable[[], float]
     """Seconds since the epoch."""
+    patience: Patience = field(default_factory=Patience)
+    saved: SavedCopies | None = None
+    """Where copies of finished files are kept for the user, if so configured."""
