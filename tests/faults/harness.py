@@ -1,0 +1,280 @@
+"""A real server in a process of its own, to be killed, stopped and started again; and what its ledger says afterwards."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from rhapsode.datadir import running_url
+
+STARTED_S = 60.0
+ENDED_S = 30.0
+ORPHANS_S = 2.0
+_LOOK_S = 0.005
+
+QUICK: Mapping[str, Any] = {
+    "engine": {"name": "tone"},
+    "server": {"port": 0},
+    "fleet": {"bulk_slots": 2, "express_threads": -1},
+    "limits": {"min_free_disk_mb": 0},
+}
+"""Two workers with the deterministic engine."""
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the sections of ``changes`` laid over its own."""
+    return dict(base) | {
+        name: merged(base.get(name, {}), value) if isinstance(value, Mapping) else value
+        for name, value in changes.items()
+    }
+
+
+def is_dead(process: psutil.Process) -> bool:
+    """Whether a process has ended, reaped or not."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+class ServerProcess:
+    """``rhapsode serve`` over one data directory; may be started again and again.
+
+    Args:
+        folder: Holds configuration, log and data directory.
+        changes: Laid over :data:`QUICK`.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.outputs = self.data_dir / "outputs"
+        self.url = ""
+        self.process: Process | None = None
+        self.configure(changes or {})
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Use these settings from the next start on."""
+        paths = {"output": str(self.outputs), "model_cache": str(self.folder / "cache")}
+        self.config = merged(merged(QUICK, {"paths": paths}), changes)
+        (self.folder / "config.yaml").write_text(json.dumps(self.config))
+
+    @property
+    def log(self) -> str:
+        """What it has logged, all starts together."""
+        return (self.folder / "log").read_text()
+
+    async def spawn(self) -> Process:
+        """Start the process; it does not answer yet."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "from rhapsode.cli import entry; entry()",
+                "--config", str(self.folder / "config.yaml"), "--data-dir", str(self.data_dir), "serve",
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        return self.process
+
+    async def start(self) -> None:
+        """Start the process and wait until it answers."""
+        await self.spawn()
+        await self.answering()
+
+    async def answering(self) -> None:
+        """Wait until it has published its address."""
+        assert self.process is not None
+        async with asyncio.timeout(STARTED_S):
+            while not (url := running_url(self.data_dir)):
+                assert self.process.returncode is None, self.log[-3000:]
+                await asyncio.sleep(_LOOK_S)
+        self.url = url
+
+    def children(self) -> Sequence[psutil.Process]:
+        """Its workers and its planner."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self) -> Sequence[psutil.Process]:
+        """Its worker processes."""
+        found = []
+        for child in self.children():
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if "rhapsode.fleet.worker" in child.cmdline():
+                    found.append(child)
+        return found
+
+    async def kill(self) -> None:
+        """``kill -9``; none of its children lives two seconds later."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # so that no child is born unseen
+        children = self.children()
+        self.process.kill()
+        assert await self.process.wait() == -signal.SIGKILL
+        async with asyncio.timeout(ORPHANS_S):
+            while not all(map(is_dead, children)):
+                await asyncio.sleep(_LOOK_S)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it with a signal; its exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(ENDED_S):
+            return await self.process.wait()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator["Client"]:
+        """A client of the server that answers now."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
+            yield Client(http)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Client"]:
+        """Start it, talk to it, end it."""
+        await self.start()
+        try:
+            async with self.client() as client:
+                yield client
+        finally:
+            await self.stop()
+
+    async def put_down(self) -> None:
+        """Leave nothing behind, whatever the test did."""
+        if self.process is not None and self.process.returncode is None:
+            children = self.children()
+            self.process.kill()
+            await self.process.wait()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Talks to a server."""
+
+    http: httpx.AsyncClient
+
+    async def enqueue(self, **body: Any) -> str:
+        """Queue a job; its id."""
+        answer = await self.http.post("/tts/enqueue", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["job_id"])
+
+    async def status(self, job_id: str) -> dict[str, Any]:
+        """A job's status."""
+        answer = await self.http.get(f"/tts/{job_id}/status")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def until(
+        self, job_id: str, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 60.0
+    ) -> dict[str, Any]:
+        """Poll the job's status until ``condition`` holds."""
+        async with asyncio.timeout(timeout_s):
+            while not condition(found := await self.status(job_id)):
+                await asyncio.sleep(_LOOK_S)
+        return found
+
+    async def ended(self, job_id: str, wanted: str = "completed", timeout_s: float = 60.0) -> dict[str, Any]:
+        """Wait for the job's end, which must be as ``wanted``."""
+        found = await self.until(
+            job_id, lambda status: status["status"] in ("completed", "failed", "cancelled"), timeout_s
+        )
+        assert found["status"] == wanted, found
+        return found
+
+    async def until_listed(self, status: str) -> str:
+        """Wait until some job has this status; its id."""
+        async with asyncio.timeout(30):
+            while not (found := (await self.http.get("/tts", params={"status": status})).json()["jobs"]):
+                await asyncio.sleep(_LOOK_S)
+        return str(found[0]["job_id"])
+
+    async def result(self, job_id: str) -> bytes:
+        """The finished file."""
+        answer = await self.http.get(f"/tts/{job_id}/result")
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    async def speak_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """Queue all, wait for all; their files."""
+        ids = [await self.enqueue(**body) for body in bodies]
+        for job_id in ids:
+            await self.ended(job_id)
+        return [await self.result(job_id) for job_id in ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the ledger with its columns as attributes."""
+
+    values: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFile:
+    """Reads a ledger's file without writing to it, whether a server runs or not."""
+
+    path: Path
+
+    def rows(self, query: str, *parameters: object) -> list[Row]:
+        """What an SQL query gives."""
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [Row(dict(row)) for row in connection.execute(query, parameters)]
+
+    def job(self, job_id: str) -> Row:
+        """A job's row."""
+        (row,) = self.rows("SELECT * FROM jobs WHERE id = ?", job_id)
+        return row
+
+    def segments(self, job_id: str) -> list[Row]:
+        """A job's segments, in order."""
+        return self.rows("SELECT * FROM segments WHERE job_id = ? ORDER BY idx", job_id)
+
+    def events(self, job_id: str, *types: str) -> list[Row]:
+        """A job's events in order, ``data`` as an object; all, or those of these types."""
+        found = self.rows("SELECT * FROM events WHERE job_id = ? ORDER BY seq", job_id)
+        events = [Row(dict(row.values) | {"data": json.loads(row.data)}) for row in found]
+        return [event for event in events if not types or event.type in types]
+
+    def check_events(self) -> None:
+        """Each job's events are numbered without gaps and end with at most one end per run."""
+        for job in self.rows("SELECT * FROM jobs WHERE NOT deleted"):
+            events = self.events(job.id)
+            assert [event.seq for event in events] == list(range(1, job.event_seq + 1))
+            ends = [e for e in events if e.type in ("job.completed", "job.failed", "job.cancelled")]
+            assert len(ends) == job.run - (job.status in ("queued", "running")), [e.type for e in ends]
+            if job.status in ("completed", "failed", "cancelled"):
+                assert ends[-1].type == f"job.{job.status}"
+
+
+def take_path(data_dir: Path, digest: str) -> Path:
+    """Where a take's bytes lie."""
+    return data_dir / "takes" / digest[:2] / digest
+
+
+def flip_byte(path: Path) -> None:
+    """Damage a file in its middle; its size stays."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))

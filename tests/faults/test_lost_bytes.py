@@ -1,0 +1,94 @@
+"""Takes and results that disappear or rot on the disk: noticed, made again where that is possible, said where it is not."""
+
+from pathlib import Path
+
+from tests.faults.conftest import MakeServer
+from tests.faults.harness import Client, LedgerFile, ServerProcess, flip_byte, take_path
+
+SHORT = ["The second part is short.", "The third part is short too.", "A fourth part comes here.", "Then it ends."]
+BODY = {
+    "text": "\n\n".join(["A long first sentence " + "that goes on and on " * 17 + "and then ends.", *SHORT]),
+    "predefined_voice_id": "tone-slow",
+    "chunk_size": 500,
+    "seed": 31,
+}
+"""The first segment takes about two seconds: the others are spoken before it, and joined behind it."""
+
+
+def take_of(ledger: LedgerFile, server: ServerProcess, job_id: str, index: int) -> Path:
+    return take_path(server.data_dir, ledger.segments(job_id)[index].take_digest)
+
+
+async def undisturbed(make_server: MakeServer, body: dict[str, object]) -> bytes:
+    async with make_server("undisturbed").running() as client:
+        (data,) = await client.speak_all([body])
+    return data
+
+
+async def all_but_the_first(client: Client, job_id: str) -> None:
+    await client.until(job_id, lambda status: status["current_chunk"] == len(SHORT))
+
+
+async def test_takes_lost_or_damaged_before_they_are_joined_are_spoken_again(make_server: MakeServer) -> None:
+    server = make_server()
+    ledger = LedgerFile(server.data_dir / "ledger.db")
+    async with server.running() as client:
+        job_id = await client.enqueue(**BODY)
+        await all_but_the_first(client, job_id)
+        assert ledger.segments(job_id)[0].status == "running"
+        take_of(ledger, server, job_id, 1).unlink()
+        flip_byte(take_of(ledger, server, job_id, 3))
+        await client.ended(job_id)
+        data = await client.result(job_id)
+    assert [event.data["index"] for event in ledger.events(job_id, "segment.lost")] == [1, 3]
+    started = [event.data["index"] for event in ledger.events(job_id, "segment.started")]
+    assert sorted(started) == [0, 1, 1, 2, 3, 3, 4]
+    assert data == await undisturbed(make_server, BODY)
+    ledger.check_events()
+
+
+async def test_takes_lost_while_no_server_runs_are_spoken_again(make_server: MakeServer) -> None:
+    server = make_server()
+    ledger = LedgerFile(server.data_dir / "ledger.db")
+    await server.start()
+    async with server.client() as client:
+        job_id = await client.enqueue(**BODY)
+        await all_but_the_first(client, job_id)
+        await server.kill()
+    for index in (1, 2):
+        take_of(ledger, server, job_id, index).unlink()
+    async with server.running() as client:
+        await client.ended(job_id)
+        data = await client.result(job_id)
+    assert data == await undisturbed(make_server, BODY)
+    ledger.check_events()
+
+
+async def test_a_damaged_take_of_another_job_is_not_taken_over(make_server: MakeServer) -> None:
+    server = make_server()
+    ledger = LedgerFile(server.data_dir / "ledger.db")
+    async with server.running() as client:
+        (first,) = await client.speak_all([BODY])
+        (job,) = ledger.rows("SELECT id FROM jobs")
+        flip_byte(take_of(ledger, server, job.id, 2))
+        take_of(ledger, server, job.id, 4).unlink()
+        second = await client.enqueue(**BODY)
+        await client.ended(second)
+        assert await client.result(second) == first
+    assert [event.data["index"] for event in ledger.events(second, "segment.lost")] == [2, 4]
+    spoken = [event.data["index"] for event in ledger.events(second, "segment.started")]
+    assert spoken == [2, 4], "the good ones are taken over, the others are spoken once"
+
+
+async def test_a_result_that_is_gone_is_gone(make_server: MakeServer) -> None:
+    server = make_server()
+    async with server.running() as client:
+        job_id = await client.enqueue(text="Hello there.")
+        await client.ended(job_id)
+        (path,) = server.outputs.iterdir()
+        path.unlink()
+        for name in ("result", "audio"):
+            answer = await client.http.get(f"/tts/{job_id}/{name}")
+            assert answer.status_code == 410
+            assert "no longer there" in answer.json()["detail"]
+        assert (await client.status(job_id))["status"] == "completed"
