@@ -55,6 +55,13 @@ class Server:
         return found
 
 
+    async def until_gone(self, job_id: str, timeout_s: float = 30.0) -> None:
+        """Wait until the job is a tombstone."""
+        async with asyncio.timeout(timeout_s):
+            while (await self.http.get(f"/tts/{job_id}/status")).status_code != 410:
+                await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Server]:
     """Run the server until the block is left, then stop it as SIGTERM would."""

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -69,14 +69,19 @@ async def read_take(shop: Shop, state: SegmentState) -> bytes:
     return data
 
 
-async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``call`` in a thread; when cancelled, wait for it all the same, so that its objects are at rest afterwards."""
-    task = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+async def uninterrupted(work: Awaitable[T]) -> T:
+    """Await ``work``; when cancelled, wait for it all the same, so that what it touches is at rest afterwards."""
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``call`` in a thread, uninterrupted."""
+    return await uninterrupted(asyncio.to_thread(call, *args, **kwargs))
 
 
 class _Sink(Protocol):
@@ -138,7 +143,7 @@ class Joiner:
             )
             if assembler is None:
                 return
-            await self._publish(await in_thread(assembler.finish))
+            await uninterrupted(self._publish(await in_thread(assembler.finish)))
         finally:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)

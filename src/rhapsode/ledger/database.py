@@ -39,7 +39,7 @@ _PRAGMAS = {
     "journal_size_limit": 64 << 20,
     "wal_autocheckpoint": 4000,
 }
-_WRITER_PRAGMAS = {**_PRAGMAS, "cache_size": -16_000}
+_WRITER_PRAGMAS = {**_PRAGMAS, "cache_size": -16_000, "secure_delete": "ON"}  # what was purged is gone from the file
 _READER_PRAGMAS = {**_PRAGMAS, "cache_size": -4_000, "query_only": "ON"}
 
 
