@@ -325,7 +325,7 @@ class Client:
                     start = file.tell()
                     validator = answer.headers.get("etag", "")
                     total = start + int(answer.headers.get("content-length", 0))
-                    for data in answer.iter_raw():
+                    for data in answer.iter_bytes():
                         file.write(data)
                         if on_bytes:
                             on_bytes(file.tell(), total)

@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import Self
 
 from rhapsode.errors import DataDirInUse
 
 _LOCK = "server.lock"
+_MOMENT_S = 1.0
 
 
 class DataDirLock:
@@ -21,17 +23,28 @@ class DataDirLock:
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._file = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._acquire():
             os.close(self._file)
             holder = read_holder(data_dir)
             where = f" at {holder['url']}" if holder.get("url") else ""
             raise DataDirInUse(
                 f"another server (process {holder.get('pid', '?')}){where} holds {data_dir}; "
                 "use that one, stop it, or choose another --data-dir"
-            ) from None
+            )
         self.publish(None)
+
+    def _acquire(self) -> bool:
+        """Take the lock; True when it could be had. Those who look whether a server runs hold it for a moment, too."""
+        deadline = time.monotonic() + _MOMENT_S
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_MOMENT_S / 100)
+            else:
+                return True
 
     def publish(self, url: str | None) -> None:
         """Write down at which address the server answers."""
