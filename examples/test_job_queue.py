@@ -104,7 +104,7 @@ class Server:
             if job["status"] in ENDED:
                 self.unfinished.discard(job_id)
                 if job["status"] != "completed":
-                    raise Failed(f"job {job_id} {job['status']}: {job['error']}")
+                    raise Failed(f"job {job_id} {job['status']}: {job['error'] or 'by somebody else'}")
                 return
             time.sleep(pause_s)
 
