@@ -23,7 +23,8 @@ from rhapsode.engines.piper_download import DOWNLOADS
 from rhapsode.engines.piper_model import file_digest
 from rhapsode.model import Voice
 
-_DEFAULT_GAIN_DB = 0.0
+_DEFAULT_GAIN_DB = 5.0
+"""Lifts it from -25.1 LUFS (integrated over 20 sentences) to -20.1; 0.01 % of the samples then meet a limiter at -1 dB."""
 _MAX_GAIN_DB = 24.0
 _SPEAKER = re.compile(r"[\w.-]+")
 _NAME = re.compile(r"(?P<family>[a-z]{2,3})_(?P<region>[A-Za-z0-9]+)-(?P<name>[^-]+)-(?P<quality>[^-]+)")

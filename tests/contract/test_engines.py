@@ -1,0 +1,200 @@
+"""What every engine must do, whatever it is made of."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rhapsode.audio.trim import trim_silence
+from rhapsode.engines.base import Determinism, Engine, EngineOptions, Speech, Utterance
+from rhapsode.engines.piper import PiperEngine
+from rhapsode.engines.tone import ToneEngine
+from rhapsode.errors import EngineError, NotFound
+
+TEXT = "The old bridge was closed for the winter."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An engine under test, with a voice of it that times words."""
+
+    make: Callable[[EngineOptions], Engine]
+    voice: str
+    folder: Path
+
+    def engine(self, threads: int = 1) -> Engine:
+        return self.make(EngineOptions(threads, self.folder / "voices", self.folder / "cache"))
+
+    def say(
+        self,
+        engine: Engine,
+        text: str = TEXT,
+        seed: int = 1,
+        pause_s: float = 0.0,
+        controls: Mapping[str, float] | None = None,
+    ) -> Speech:
+        return engine.synthesise(Utterance(text, self.voice, seed, controls or {}, "en", pause_s))
+
+
+@pytest.fixture(scope="module", params=["tone", "piper"])
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "tone":
+        return Subject(ToneEngine, "tone-chars", folder)
+    return Subject(PiperEngine, "en_US-joe-medium", folder)
+
+
+@pytest.fixture(scope="module")
+def engine(subject: Subject) -> Engine:
+    return subject.engine()
+
+
+def assert_sound(speech: Speech) -> None:
+    assert speech.samples.dtype == np.float32
+    assert speech.samples.ndim == 1
+    assert np.isfinite(speech.samples).all()
+    assert np.abs(speech.samples).max() <= 1
+    assert trim_silence(speech.samples, speech.rate)[0].size
+    assert speech.speed > 0
+    position = 0
+    for word in speech.words:
+        assert position <= word.start <= word.end <= speech.samples.size
+        position = word.end
+
+
+def same(one: Speech, other: Speech) -> bool:
+    return np.array_equal(one.samples, other.samples) and one.words == other.words and one.speed == other.speed
+
+
+def test_it_describes_itself_before_anything_is_loaded(subject: Subject) -> None:
+    info = subject.engine().info
+    assert info.name
+    assert info.revision
+    assert info.max_chars >= 100
+    for control in info.controls:
+        assert control.minimum <= control.default <= control.maximum
+        assert control.help
+        assert info.control(control.name) == control
+
+
+def test_voices_have_ids_of_their_own_and_say_their_rate(subject: Subject, engine: Engine) -> None:
+    voices = engine.voices()
+    assert subject.voice in {voice.id for voice in voices}
+    assert len({voice.id for voice in voices}) == len({voice.filename for voice in voices}) == len(voices)
+    assert list(engine.voices()) == list(voices)
+    by_id = {voice.id: voice for voice in voices}
+    assert subject.say(engine).rate == by_id[subject.voice].sample_rate
+
+
+@pytest.mark.parametrize("text", ["Yes.", TEXT, "One.\nTwo, three.\nFour!", "no full stop"])
+def test_speech_is_sound_with_a_time_for_each_word(subject: Subject, engine: Engine, text: str) -> None:
+    speech = subject.say(engine, text)
+    assert_sound(speech)
+    assert [word.text for word in speech.words] == text.split()
+    assert all(word.start < word.end for word in speech.words)
+
+
+def test_the_same_input_gives_the_same_sound(subject: Subject, engine: Engine) -> None:
+    if engine.info.determinism is Determinism.NONE:
+        pytest.skip("not promised")
+    first = subject.say(engine)
+    subject.say(engine, "Something else in between.", seed=9)
+    assert same(first, subject.say(engine))
+    assert same(first, subject.say(subject.engine()))
+
+
+def test_an_exact_engine_does_not_hear_its_threads(subject: Subject, engine: Engine) -> None:
+    if engine.info.determinism is not Determinism.EXACT:
+        pytest.skip("not promised")
+    assert same(subject.say(engine), subject.say(subject.engine(threads=2)))
+
+
+def test_another_seed_sounds_otherwise(subject: Subject, engine: Engine) -> None:
+    assert not same(subject.say(engine, seed=1), subject.say(engine, seed=2))
+
+
+def test_each_control_is_heard_between_its_bounds(subject: Subject, engine: Engine) -> None:
+    for control in engine.info.controls:
+        ends = [subject.say(engine, controls={control.name: value}) for value in (control.minimum, control.maximum)]
+        for speech in ends:
+            assert_sound(speech)
+        if control.name == "speed_factor":
+            natural = subject.say(engine).samples.size
+            for speech in ends:
+                assert speech.samples.size * speech.speed == pytest.approx(natural, rel=0.02)
+        else:
+            assert not same(*ends)
+
+
+def test_the_pause_between_sentences_is_silence_as_long_as_asked(subject: Subject, engine: Engine) -> None:
+    joined = subject.say(engine, "It rained.\nIt stopped.", pause_s=0.0)
+    apart = subject.say(engine, "It rained.\nIt stopped.", pause_s=0.5)
+    pause = round(0.5 * apart.rate)
+    assert apart.samples.size == joined.samples.size + pause
+    assert np.diff(np.flatnonzero(apart.samples)).max() - 1 == pause
+    assert apart.words[2].start == joined.words[2].start + pause
+
+
+def test_the_longest_text_is_spoken(subject: Subject, engine: Engine) -> None:
+    text = ("When the sun had gone down behind the hills, nobody spoke " * 20)[
+        : engine.info.max_chars - 1
+    ].strip() + "."
+    speech = subject.say(engine, text)
+    assert_sound(speech)
+    assert len(speech.words) == len(text.split())
+
+
+def test_an_unknown_voice_is_not_found_and_those_there_are_are_named(subject: Subject, engine: Engine) -> None:
+    with pytest.raises(NotFound, match=subject.voice):
+        engine.load("nonesuch")
+    with pytest.raises(NotFound):
+        engine.synthesise(Utterance("Hello.", "../nonesuch", 1, {}, "en", 0.0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ω",
+        "你好世界",
+        "1234567890",
+        "!!!",
+        "…",
+        "-",
+        "👍",
+        "a\u0301",
+        "٣",
+        "\u200b",
+        "[[x]]",
+        "x\0y",
+        "a\ud800b",
+        "<b>&amp;</b>",
+        "#",
+        "{}",
+    ],
+)
+def test_odd_text_is_spoken_or_refused_and_never_silent(subject: Subject, engine: Engine, text: str) -> None:
+    with contextlib.suppress(EngineError):
+        assert_sound(subject.say(engine, text))
+
+
+def test_engines_in_several_threads_do_not_disturb_each_other(subject: Subject, engine: Engine) -> None:
+    texts = [f"Number {n} went home." for n in ("one", "two", "three")]
+    alone = [subject.say(engine, text) for text in texts]
+    together: dict[int, list[Speech]] = {}
+
+    def speak(number: int) -> None:
+        own = subject.engine()
+        together[number] = [subject.say(own, text) for text in texts]
+
+    threads = [threading.Thread(target=speak, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(together) == len(threads)
+    for spoken in together.values():
+        assert all(same(a, b) for a, b in zip(alone, spoken, strict=True))
