@@ -267,7 +267,7 @@ class Client:
     def is_alive(self) -> bool:
         """Whether a server answers."""
         try:
-            self._call("GET", "/livez")
+            self._call("GET", "/livez", timeout=_CONNECT_S)
         except (Unreachable, ServerRefused):
             return False
         return True

@@ -254,6 +254,7 @@ def test_a_name_is_found_for_the_output_but_nothing_is_replaced_unasked(served: 
         (("speak", "  ", "-o", "x.wav"), "nothing to speak"),
         (("cancel", "no-such-job"), "there is no job 'no-such-job'"),
         (("serve",), "holds"),
+        (("voices", "install", "en_GB-alba-medium"), "only Piper's voices can be fetched by name"),
         (("--server", "http://127.0.0.1:9", "speak", "Hi.", "-o", "x.wav"), "no answer from http://127.0.0.1:9"),
         (("--server", "nonsense", "jobs"), "is not the address of a server"),
     ],

@@ -19,8 +19,10 @@ from rhapsode.settings import Server, Settings
 
 T = TypeVar("T")
 
-_PATIENCE_S = 60.0
-"""How long a data directory may be held by a server that does not answer: one that starts, or speaks its last segments."""
+_PATIENCE_S = 10.0
+"""How long a command that only asks waits for a server that holds the data directory without answering."""
+_WORK_PATIENCE_S = 150.0
+"""The same for one that has work to do: a server that starts may load a model, one that stops speaks its last segments."""
 _TRY_AGAIN_S = 0.2
 
 
@@ -153,7 +155,11 @@ class Connection:
             RhapsodeError: What starting a server raises.
         """
         if self._client is None:
-            self._client = Client(self._options.server) if self._options.server else patiently(self._find_or_start)
+            self._client = (
+                Client(self._options.server)
+                if self._options.server
+                else patiently(self._find_or_start, _WORK_PATIENCE_S)
+            )
         return self._client
 
     def lost(self, error: Unreachable) -> None:
@@ -168,7 +174,7 @@ class Connection:
         if self._lost_since is None:
             self._options.warn(f"{error}; trying again")
             self._lost_since = now
-        if now - self._lost_since > _PATIENCE_S:
+        if now - self._lost_since > _WORK_PATIENCE_S:
             raise error
         self.close()
         time.sleep(_TRY_AGAIN_S)
