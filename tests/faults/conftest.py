@@ -16,8 +16,10 @@ async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
     """Make servers, each in a folder of its own."""
     made: list[ServerProcess] = []
 
-    def make(name: str = "server", changes: Mapping[str, Any] | None = None, folder: Path = tmp_path) -> ServerProcess:
-        server = ServerProcess(folder / name, changes)
+    def make(
+        name: str = "server", changes: Mapping[str, Any] | None = None, data_dir: Path | None = None
+    ) -> ServerProcess:
+        server = ServerProcess(tmp_path / name, changes, data_dir)
         made.append(server)
         return server
 

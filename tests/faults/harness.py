@@ -53,12 +53,13 @@ class ServerProcess:
     Args:
         folder: Holds configuration, log and data directory.
         changes: Laid over :data:`QUICK`.
+        data_dir: Instead of one in ``folder``.
     """
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None, data_dir: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.data_dir = folder / "data"
+        self.data_dir = data_dir or folder / "data"
         self.outputs = self.data_dir / "outputs"
         self.url = ""
         self.process: Process | None = None

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests.faults.conftest import MakeServer
 from tests.faults.harness import LedgerFile
 
 MB = 1_000_000
+SEGMENTS = 60
+PAGE = 4096
 BODY = {
-    "text": " ".join(f"Slow sentence number {n} of a long book." for n in range(1, 41)),
+    "text": " ".join(f"Slow sentence number {n} of a long book." for n in range(1, SEGMENTS + 1)),
     "predefined_voice_id": "tone-slow",
     "chunk_size": 50,
     "seed": 41,
@@ -25,22 +28,24 @@ MNT_DETACH = 2
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB in memory."""
+    """A file system of 64 MB in memory."""
     folder = tmp_path / "disk"
     folder.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"size=24m"):
+    if libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"size=64m"):
         pytest.skip(f"no small disk can be mounted here: {errno.errorcode[ctypes.get_errno()]}")
     yield folder
     libc.umount2(os.fsencode(folder), MNT_DETACH)
 
 
 def fill(folder: Path, spare: int) -> Path:
-    """Leave ``spare`` bytes of a disk free; remove the file to have them back."""
+    """Leave at most ``spare`` bytes of a disk free; remove the file to have them back."""
     path = folder / "filler"
     with path.open("ab") as file:
-        free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-        os.posix_fallocate(file.fileno(), file.tell(), max(free - spare, 1))
+        for step in (MB, PAGE):  # as long as there is room for one more
+            with suppress(OSError):
+                while os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize > spare:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
     return path
 
 
@@ -70,12 +75,12 @@ async def test_below_the_watermark_submits_are_refused_and_running_jobs_wait(mak
     server.configure({})
     async with server.running() as client:
         await client.ended(job_id)
-    assert len(ledger.events(job_id, "segment.started")) == 40
+    assert len(ledger.events(job_id, "segment.started")) == SEGMENTS
 
 
 @pytest.mark.timeout(120)
 async def test_work_pauses_at_the_watermark_and_goes_on_by_itself(make_server: MakeServer, small_disk: Path) -> None:
-    server = make_server(folder=small_disk, changes={"limits": {"min_free_disk_mb": 8}})
+    server = make_server("server", {"limits": {"min_free_disk_mb": 8}}, small_disk / "data")
     async with server.running() as client:
         job_id = await client.enqueue(**BODY)
         await client.until(job_id, lambda status: status["current_chunk"] >= 2)
@@ -95,7 +100,7 @@ async def test_work_pauses_at_the_watermark_and_goes_on_by_itself(make_server: M
 @pytest.mark.timeout(120)
 async def test_a_disk_without_a_free_byte_loses_nothing(make_server: MakeServer, small_disk: Path) -> None:
     """No watermark: every write fails with ENOSPC, of takes, of the ledger, of the result."""
-    server = make_server(folder=small_disk)
+    server = make_server("server", {}, small_disk / "data")
     ledger = LedgerFile(server.data_dir / "ledger.db")
     async with server.running() as client:
         job_id = await client.enqueue(**BODY)
@@ -112,7 +117,7 @@ async def test_a_disk_without_a_free_byte_loses_nothing(make_server: MakeServer,
         data = await client.result(job_id)
         assert len((await client.http.get("/tts")).json()["jobs"]) == 1, "what was refused was not stored"
     completed = [event.data["index"] for event in ledger.events(job_id, "segment.completed")]
-    assert sorted(completed) == list(range(40))
+    assert sorted(completed) == list(range(SEGMENTS))
     assert all(segment.failures == 0 for segment in ledger.segments(job_id))
     ledger.check_events()
     async with make_server("undisturbed").running() as client:

@@ -7,12 +7,14 @@ from tests.faults.harness import Client, LedgerFile, ServerProcess, flip_byte, t
 
 SHORT = ["The second part is short.", "The third part is short too.", "A fourth part comes here.", "Then it ends."]
 BODY = {
-    "text": "\n\n".join(["A long first sentence " + "that goes on and on " * 17 + "and then ends.", *SHORT]),
+    "text": "\n\n".join(["A long first sentence " + "that goes on and on " * 27 + "and then ends.", *SHORT]),
     "predefined_voice_id": "tone-slow",
     "chunk_size": 500,
     "seed": 31,
 }
-"""The first segment takes about two seconds: the others are spoken before it, and joined behind it."""
+"""Two segments of the first sentence, of which the second takes more than two seconds: the others are spoken before it, joined behind it."""
+LATE = 1
+TOTAL = 6
 
 
 def take_of(ledger: LedgerFile, server: ServerProcess, job_id: str, index: int) -> Path:
@@ -25,8 +27,9 @@ async def undisturbed(make_server: MakeServer, body: dict[str, object]) -> bytes
     return data
 
 
-async def all_but_the_first(client: Client, job_id: str) -> None:
-    await client.until(job_id, lambda status: status["current_chunk"] == len(SHORT))
+async def all_but_the_late_one(client: Client, job_id: str) -> None:
+    status = await client.until(job_id, lambda status: status["current_chunk"] >= TOTAL - 1)
+    assert (status["current_chunk"], status["total_chunks"]) == (TOTAL - 1, TOTAL)
 
 
 async def test_takes_lost_or_damaged_before_they_are_joined_are_spoken_again(make_server: MakeServer) -> None:
@@ -34,15 +37,15 @@ async def test_takes_lost_or_damaged_before_they_are_joined_are_spoken_again(mak
     ledger = LedgerFile(server.data_dir / "ledger.db")
     async with server.running() as client:
         job_id = await client.enqueue(**BODY)
-        await all_but_the_first(client, job_id)
-        assert ledger.segments(job_id)[0].status == "running"
-        take_of(ledger, server, job_id, 1).unlink()
-        flip_byte(take_of(ledger, server, job_id, 3))
+        await all_but_the_late_one(client, job_id)
+        assert ledger.segments(job_id)[LATE].status == "running"
+        take_of(ledger, server, job_id, 2).unlink()
+        flip_byte(take_of(ledger, server, job_id, 4))
         await client.ended(job_id)
         data = await client.result(job_id)
-    assert [event.data["index"] for event in ledger.events(job_id, "segment.lost")] == [1, 3]
+    assert [event.data["index"] for event in ledger.events(job_id, "segment.lost")] == [2, 4]
     started = [event.data["index"] for event in ledger.events(job_id, "segment.started")]
-    assert sorted(started) == [0, 1, 1, 2, 3, 3, 4]
+    assert sorted(started) == [0, 1, 2, 2, 3, 4, 4, 5]
     assert data == await undisturbed(make_server, BODY)
     ledger.check_events()
 
@@ -53,9 +56,9 @@ async def test_takes_lost_while_no_server_runs_are_spoken_again(make_server: Mak
     await server.start()
     async with server.client() as client:
         job_id = await client.enqueue(**BODY)
-        await all_but_the_first(client, job_id)
+        await all_but_the_late_one(client, job_id)
         await server.kill()
-    for index in (1, 2):
+    for index in (2, 3):
         take_of(ledger, server, job_id, index).unlink()
     async with server.running() as client:
         await client.ended(job_id)

@@ -13,7 +13,7 @@ import pytest
 from rhapsode.compose import running_service
 from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.service import JobService
-from rhapsode.jobs.sweeper import Swept, Sweeper
+from rhapsode.jobs.sweeper import Sweeper, Swept
 from rhapsode.model import Job, JobStatus
 from rhapsode.settings import Settings
 from tests.serving import serving, settings_for
