@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from rhapsode.engines.base import Determinism
@@ -79,6 +79,9 @@ class Attempts:
     async def speak(self, slot: Slot, run: JobRun, state: SegmentState, free: Callable[[], None]) -> None:
         """Claim the segment, have it spoken on ``slot``, store the take, settle the segment.
 
+        The worker does not wait for the claim to be durable, only its take does. But while this job's segments are found
+        to have takes already, each is claimed first, so that nothing is spoken in vain.
+
         Args:
             slot: A free slot, reserved by the caller.
             run: The activated job.
@@ -86,35 +89,49 @@ class Attempts:
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
         again: SegmentState | None = None
+        described = await self._shop.fleet.describe()
+        key = input_key(run.job, state, described)
+        claiming = asyncio.create_task(self._claim(run, state, key, described))
         try:
-            described = await self._shop.fleet.describe()
-            key = input_key(run.job, state, described)
-            claim = await self._claim(run, state, key, described)
-            if claim.take is None:
-                again = await self._run(slot, run, state, key, claim, free)
+            if not run.finds_takes or (await claiming).take is None:
+                again = await self._run(slot, run, state, key, claiming, free)
         except Refused as error:
             log.debug("job %s segment %d: %s", run.job.id, state.segment.index, error)
+            run.stale()
+        except Exception:  # whatever it was, the segment must not be forgotten
+            log.exception("job %s segment %d: an attempt could not be settled", run.job.id, state.segment.index)
+            run.stale()
         finally:
             run.settled(state.segment.index)
+            claiming.cancel()
+            await asyncio.gather(claiming, return_exceptions=True)
         if again is not None:
             run.give_back(again)
 
     async def _claim(self, run: JobRun, state: SegmentState, key: str, described: EngineDescription) -> Claim:
         ledger, fence, index = self._shop.ledger, run.job.fence, state.segment.index
         shared = described.info.determinism is Determinism.EXACT
+
+        async def start_and_claim() -> Claim:  # both in one commit: commands are applied in the order of their calls
+            job, claim = await asyncio.gather(ledger.start_job(fence), ledger.claim(fence, index, key, shared))
+            self._note(run, job)
+            return claim
+
         if run.job.status is JobStatus.QUEUED:
-            _, claim = await asyncio.gather(
-                self._shop.patience.keep_trying(lambda: ledger.start_job(fence)),
-                self._shop.patience.keep_trying(lambda: ledger.claim(fence, index, key, shared)),
-            )
+            claim = await self._shop.patience.keep_trying(start_and_claim)
         else:
             claim = await self._shop.patience.keep_trying(lambda: ledger.claim(fence, index, key, shared))
-        if run.job.status is JobStatus.QUEUED or claim.take is not None:
-            self._note(run, await ledger.get_job(run.job.id))
+        run.finds_takes = claim.take is not None
         return claim
 
     async def _run(
-        self, slot: Slot, run: JobRun, state: SegmentState, key: str, claim: Claim, free: Callable[[], None]
+        self,
+        slot: Slot,
+        run: JobRun,
+        state: SegmentState,
+        key: str,
+        claiming: Awaitable[Claim],
+        free: Callable[[], None],
     ) -> SegmentState | None:
         """Speak and store; the segment's state when it is to be tried again."""
         request, segment = run.job.request, state.segment
@@ -130,19 +147,25 @@ class Attempts:
         )
         try:
             rendered = await self._shop.fleet.synthesise(slot.id, task)
-        except SynthesisError as error:
-            return await self._failed(run, state, claim, error)
+            async with self._storing:
+                free()
+                claim = await claiming
+                if claim.take is None and not run.closed:
+                    await self._store(run, state, key, claim, rendered)
+        except Refused:
+            raise
         except Unavailable as error:
             log.info("job %s segment %d given back: %s", run.job.id, segment.index, error)
+            claim = await claiming
             await self._shop.patience.keep_trying(
                 lambda: self._shop.ledger.release_segment(run.job.fence, segment.index, claim.attempt)
             )
             states = await self._shop.ledger.segments(run.job.id, segment.index, 1)
             return next((after for after in states if after.status is SegmentStatus.PENDING), None)
-        async with self._storing:
-            free()
-            if not run.closed:
-                await self._store(run, state, key, claim, rendered)
+        except Exception as error:  # also what nobody expected counts, so that it comes to an end
+            if not isinstance(error, SynthesisError):
+                log.exception("job %s segment %d: an attempt broke", run.job.id, segment.index)
+            return await self._failed(run, state, await claiming, error)
         return None
 
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
@@ -154,9 +177,7 @@ class Attempts:
         )
         self._note(run, job)
 
-    async def _failed(
-        self, run: JobRun, state: SegmentState, claim: Claim, error: SynthesisError
-    ) -> SegmentState | None:
+    async def _failed(self, run: JobRun, state: SegmentState, claim: Claim, error: Exception) -> SegmentState | None:
         ledger, fence, index = self._shop.ledger, run.job.fence, state.segment.index
         log.warning("job %s segment %d attempt %d failed: %s", run.job.id, index, claim.attempt, error)
         after = await self._shop.patience.keep_trying(
@@ -171,7 +192,6 @@ class Attempts:
             self._owner.submit(await ledger.retry_job(job.id))
         return None
 
-    def _note(self, run: JobRun, job: Job | None) -> None:
-        if job is not None:
-            run.newer(job)
-            self._owner.updated(job)
+    def _note(self, run: JobRun, job: Job) -> None:
+        run.newer(job)
+        self._owner.updated(run.job)

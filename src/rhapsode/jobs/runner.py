@@ -5,62 +5,103 @@ Everything here can be thrown away at any moment and rebuilt from the ledger.
 
 import asyncio
 import bisect
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 
 from rhapsode.engines.base import EngineInfo
-from rhapsode.errors import LedgerError, Refused
+from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.jobs.joiner import Joiner
 from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
-from rhapsode.model import Job, SegmentState, SegmentStatus
+from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
 from rhapsode.text.plan import WINDOW, PlanOptions
 
 log = logging.getLogger(__name__)
 
 _PAGE = 128
 """Pending segments loaded at once; memory per job does not grow with the text."""
+_EARLY = 16
+"""Pending segments loaded at once from where somebody listens."""
+_STEADY = 16
+"""A job that was begun before is joined once it has given away so many segments: joining begins with its first take, which is
+wasted on a job that is dropped again at once."""
 
 
 class JobRun:
     """One activated job. Used from one event loop."""
 
-    def __init__(self, job: Job, shop: Shop, engine: EngineInfo, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        shop: Shop,
+        engine: EngineInfo,
+        on_ready: Callable[[], None],
+        on_stale: "Callable[[JobRun], None]",
+    ) -> None:
         self.job = job
         self.engine = engine
         self.in_flight: set[int] = set()
+        self.resting = asyncio.Event()
+        """Set while nothing is in flight."""
         self.closed = False
+        self.finds_takes = True
+        """Whether the last segment that was claimed had a take already; True before the first."""
         self._shop = shop
         self._on_ready = on_ready
+        self._on_stale = on_stale
+        self.resting.set()
         self._ready: list[int] = []
         self._states: dict[int, SegmentState] = {}
         self._loaded_to = 0
         self._early: set[int] = set()
         self._pull: int | None = None
+        self._early_to = 0
+        self._given = 0
+        self._joining = False
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Load what is pending and begin to plan and to join."""
+    async def start(self, pull: int | None = None) -> None:
+        """Load what is pending and begin to plan and to join; ``pull`` as in :meth:`pull`."""
+        fresh = self.job.segments_done == 0
         await self._refill()
-        if not self.job.plan_done:
-            self._tasks.append(asyncio.create_task(self._guard(self._plan(), "planning")))
-        joiner = Joiner(self._shop, self.job, self.lost)
-        self._tasks.append(asyncio.create_task(self._guard(joiner.run(), "assembling")))
+        if self.job.status is JobStatus.QUEUED and self._all_given() and self.job.segments_total:
+            self.newer(await self._shop.patience.keep_trying(partial(self._shop.ledger.start_job, self.job.fence)))
+        if self.closed:
+            return
+        if pull is not None:
+            await self.pull(pull)
+        self._begin(self._plan(), "planning")
+        self._join(now=fresh)
 
     async def close(self) -> None:
         """Stop planning and joining; nothing durable is touched."""
         self.closed = True
         self._ready.clear()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stale(self) -> None:
+        """The ledger does not agree with what is held here: throw this away and build it anew."""
+        if not self.closed:
+            self._on_stale(self)
+
+    def _join(self, now: bool = False) -> None:
+        """Begin to join when it is time."""
+        if not self._joining and (now or self._given >= _STEADY or self._all_given()):
+            self._joining = True
+            self._begin(Joiner(self._shop, self.job, self.lost).run(), "assembling")
+
+    def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
+        task = asyncio.create_task(self._guard(work, what))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- segments to give away ----------------------------------------------------------------------------------
 
@@ -80,19 +121,29 @@ class JobRun:
         position = 0
         if self._pull is not None:
             position = bisect.bisect_left(self._ready, self._pull)
+            if len(self._ready) - position < _EARLY // 2 and self._pull < self._early_to < self.job.segments_total:
+                self._load(self._load_early())
             if position == len(self._ready):
                 position = 0
         index = self._ready.pop(position)
         self.in_flight.add(index)
+        self.resting.clear()
+        self._given += 1
         if len(self._ready) < _PAGE // 4 and self._more_to_load():
-            self._tasks.append(asyncio.create_task(self._guard(self._refill(), "loading segments")))
-            self._tasks = [task for task in self._tasks if not task.done()]
+            self._load(self._refill())
+        self._join()
         return self._states.pop(index)
+
+    def _load(self, work: Coroutine[object, object, None]) -> None:
+        if self._loading.locked():
+            work.close()
+        else:
+            self._begin(work, "loading segments")
 
     def give_back(self, state: SegmentState) -> None:
         """Put a segment back that is to be tried again."""
         index = state.segment.index
-        self.in_flight.discard(index)
+        self.settled(index)
         if not self.closed and index not in self._states:
             self._add(state)
             self._on_ready()
@@ -105,16 +156,27 @@ class JobRun:
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""
         self.in_flight.discard(index)
+        if not self.in_flight:
+            self.resting.set()
 
     async def pull(self, index: int) -> None:
         """A listener jumped to segment ``index``: speak from there on first."""
         self._pull = index
         if index >= self._loaded_to:
-            states = await self._shop.ledger.segments(self.job.id, index, _PAGE // 8, SegmentStatus.PENDING)
+            self._early_to = index
+            await self._load_early()
+
+    async def _load_early(self) -> None:
+        """Load the next few segments behind those that were loaded for the listener."""
+        async with self._loading:
+            start, total = max(self._early_to, self._loaded_to), self.job.segments_total
+            states = await self._shop.ledger.segments(self.job.id, start, _EARLY, SegmentStatus.PENDING)
             for state in states:
                 if self._is_new(state.segment.index):
                     self._early.add(state.segment.index)
                     self._add(state)
+            self._early_to = states[-1].segment.index + 1 if states else total
+        if self._ready:
             self._on_ready()
 
     def _is_new(self, index: int) -> bool:
@@ -127,6 +189,10 @@ class JobRun:
     def _more_to_load(self) -> bool:
         return self._loaded_to < self.job.segments_total
 
+    def _all_given(self) -> bool:
+        """Whether no segment is left to give away, now or later, unless one comes back."""
+        return self.job.plan_done and not self._ready and not self._more_to_load()
+
     async def _refill(self) -> None:
         async with self._loading:
             while len(self._ready) < _PAGE and self._more_to_load():
@@ -135,8 +201,8 @@ class JobRun:
                 for state in states:
                     if state.segment.index >= self._loaded_to and self._is_new(state.segment.index):
                         self._add(state)
-                full = len(states) == _PAGE
-                self._loaded_to = states[-1].segment.index + 1 if full else max(total, self._loaded_to)
+                behind = states[-1].segment.index + 1 if states else 0
+                self._loaded_to = behind if len(states) == _PAGE else max(total, behind)
         if self._ready:
             self._on_ready()
 
@@ -162,20 +228,23 @@ class JobRun:
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)
             self.newer(await shop.patience.keep_trying(partial(shop.ledger.extend_plan, self.job.fence, part)))
             await self._refill()
+        self._join()
         if self.job.segments_total == 0:
             nothing = "the text has nothing that can be spoken"
             await shop.patience.keep_trying(lambda: shop.ledger.fail_job(self.job.fence, nothing))
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
-        """Run a part of the job; what it raises fails the job, unless the job is no longer ours."""
+        """Run a part of the job; what it raises fails the job, unless the store or another run is the cause."""
         try:
-            await work
-        except Refused as error:
-            log.info("job %s: %s stopped: %s", self.job.id, what, error)
-        except LedgerError:
-            raise
-        except Exception as error:  # whatever it was, the job must not hang
-            log.exception("job %s: %s failed", self.job.id, what)
-            cause = f"{what} failed: {error}"
-            with contextlib.suppress(Refused):
+            try:
+                await work
+            except (Refused, LedgerError, StorageFull):
+                raise
+            except Exception as error:  # whatever it was, the job must not hang
+                log.exception("job %s: %s failed", self.job.id, what)
+                cause = f"{what} failed: {error}"
                 await self._shop.patience.keep_trying(lambda: self._shop.ledger.fail_job(self.job.fence, cause))
+        except (Refused, LedgerError, StorageFull) as error:
+            if not self.closed:
+                log.warning("job %s: %s stopped: %s", self.job.id, what, error)
+                self.stale()
