@@ -76,6 +76,8 @@ async def uninterrupted(work: Awaitable[T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whoever cancelled does not ask for it
         raise
 
 
@@ -178,6 +180,7 @@ class Joiner:
         log.warning("job %s: %s; speaking segment %d again", self._job.id, error, state.segment.index)
         if state.take:
             await self._shop.takes.delete(state.take.digest)
+        await self._shop.ledger.start_job(self._job.fence)  # one that was queued again has not begun yet
         await self._shop.ledger.reset_segment(self._job.fence, state.segment.index)
         states = await self._shop.ledger.segments(self._job.id, state.segment.index, 1)
         if states:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from rhapsode.model import Priority
 
+_MOST_STALE = 1000
+"""Deadlines of jobs that are gone, kept at most beside as many as there are jobs."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -97,6 +100,9 @@ class FairOrder:
     def remove(self, job_id: str) -> None:
         """Forget a job; a no-op when it is not here."""
         self._entries.pop(job_id, None)
+        if len(self._deadlines) > 2 * len(self._entries) + _MOST_STALE:
+            self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
+            heapq.heapify(self._deadlines)
 
     def set_eligible(self, job_id: str, eligible: bool) -> None:
         """Say whether the job could give away a segment now."""
@@ -111,6 +117,13 @@ class FairOrder:
         if entry and entry.urgent != urgent:
             entry.urgent = urgent
             self._enter(entry)
+
+    def rank(self, job_id: str) -> tuple[float, ...]:
+        """Sort key of a job that is here: the smaller, the sooner its turn."""
+        entry = self._entries[job_id]
+        lane = self._lanes[entry.lane]
+        flow = lane.flows.get(entry.owner)
+        return (entry.lane, flow.tag if flow else lane.clock, entry.tag, entry.order)
 
     def pick(self, lanes: Sequence[Priority], now: float) -> str | None:
         """The eligible job to serve next, trying ``lanes`` in this order; ``now`` in seconds since the epoch.

@@ -15,10 +15,12 @@ log = logging.getLogger(__name__)
 
 _HEADER = 4
 _TRIES = 3
+_LONGEST_S = 60.0
+"""A window takes milliseconds; a process that does not answer for so long hangs."""
 
 
 class PlannerFailed(RhapsodeError):
-    """The planner's process died three times over one window of text."""
+    """The planner's process died, or hung, three times over one window of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Planner:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
+        self._stopped = False
         self._turn = asyncio.Lock()
         self._decode = msgspec.msgpack.Decoder(PlanAnswer)
 
@@ -52,7 +55,11 @@ class Planner:
             await self._ensure()
 
     async def stop(self) -> None:
-        """End the process."""
+        """End the process, whatever it is busy with, for good."""
+        self._stopped = True
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         async with self._turn:
             await self._end()
 
@@ -63,18 +70,27 @@ class Planner:
             PlannerFailed: The process died over it again and again.
         """
         request = msgspec.msgpack.encode(PlanCall(window, cursor, final, options))
+        # Shielded: an answer that nobody waits for any more must still be read, or it would be taken for the next one.
+        asking = asyncio.ensure_future(self._ask(request, PlanCursor.loads(cursor).offset))
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(asking)
+
+    async def _ask(self, request: bytes, offset: int) -> PlanBatch:
         for _ in range(_TRIES):
             async with self._turn:
+                if self._stopped:
+                    break
                 process = await self._ensure()
                 try:
-                    return await self._exchange(process, request)
-                except (ConnectionError, asyncio.IncompleteReadError, msgspec.DecodeError) as error:
-                    log.warning("the planner's process died (%s); starting it again", type(error).__name__)
+                    async with asyncio.timeout(_LONGEST_S):
+                        return await self._exchange(process, request)
+                except (ConnectionError, asyncio.IncompleteReadError, msgspec.DecodeError, TimeoutError) as error:
+                    log.warning("the planner's process failed (%s); starting it again", type(error).__name__)
                     await self._end()
                 except asyncio.CancelledError:
-                    await self._end()  # an answer that nobody reads would be taken for the next one
+                    await self._end()
                     raise
-        raise PlannerFailed(f"planning failed {_TRIES} times at character {PlanCursor.loads(cursor).offset}")
+        raise PlannerFailed(f"planning failed {_TRIES} times at character {offset}")
 
     async def _exchange(self, process: asyncio.subprocess.Process, request: bytes) -> PlanBatch:
         if process.stdin is None or process.stdout is None:

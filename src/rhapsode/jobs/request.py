@@ -194,7 +194,7 @@ def _language(body: SpeechBody, settings: Settings, voice: Voice, warnings: list
 def _controls(
     body: SpeechBody, settings: Settings, described: EngineDescription, warnings: list[str]
 ) -> Mapping[str, float]:
-    given: Mapping[str, Any] = body.model_dump(include=set(_CONTROLS))
+    given: Mapping[str, Any] = {name: getattr(body, name) for name in _CONTROLS}
     controls: dict[str, float] = {}
     for name in _CONTROLS:
         control = described.info.control(name)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from rhapsode.fleet.base import Slot
 from rhapsode.jobs.attempts import Attempts
@@ -19,7 +20,7 @@ from rhapsode.jobs.order import FairOrder
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Waiting
-from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState
+from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,9 @@ _MAX_RUNS = 64
 _MAX_ACTIVATING = 8
 _FRESH_S = 5.0
 """A job this young gets its first segment from the express process: somebody may be waiting for the first sound."""
-_DISK_POLL_S = 5.0
+_DISK_POLL_S = 1.0
+_AGAIN_S = 1.0
+"""How long after something went wrong with a job it is brought up again."""
 _SETTLE_S = 5.0
 """What takes that are spoken get to be stored when the server stops."""
 
@@ -66,10 +69,11 @@ class Scheduler:
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
         self.waiting: dict[str, Waiting] = {}
         self._runs: dict[str, JobRun] = {}
-        self._activating: set[str] = set()
-        self._fresh: deque[tuple[float, str]] = deque()
+        self._activating: dict[str, asyncio.Task[None]] = {}
+        self._fresh: deque[tuple[float, str]] = deque(maxlen=_MAX_RUNS)
         self._busy: set[str] = set()
         self._hungry: dict[str, set[object]] = {}
+        self._pulls: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: set[asyncio.Task[None]] = set()
         self.attempts = Attempts(shop, options.segment_failures, options.max_retries, self)
@@ -82,10 +86,10 @@ class Scheduler:
         """Take over what the ledger says is unfinished and begin to work."""
         for waiting in adopted:
             self._enrol(waiting)
+        await self._look_at_disk()
         self._shop.fleet.on_change(self.kick)
         self._shop.patience.on_over(self.kick)
         self._shop.hub.listen(self._on_event)
-        await self._look_at_disk()
         self._spawn(self._watch_disk())
         self.kick()
 
@@ -112,7 +116,7 @@ class Scheduler:
         engine = (await self._shop.fleet.describe()).info.name
         if job.request.engine != engine:
             return f"engine {job.request.engine}"
-        return self._shop.fleet.waiting_for()
+        return self._shop.patience.waiting_for or self._shop.fleet.waiting_for()
 
     @property
     def disk_full(self) -> bool:
@@ -125,24 +129,25 @@ class Scheduler:
         """A job was queued (or queued again)."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
-        if len(self._runs) + len(self._activating) < _MAX_RUNS:
-            self._activate(job.id)
+        if self._active() < _MAX_RUNS:
+            self._activate(job.id, job)
         self.kick()
 
     def forget(self, job_id: str) -> None:
         """The job ended or was cancelled: nothing more of it is given away."""
         self.order.remove(job_id)
         self.waiting.pop(job_id, None)
-        run = self._runs.pop(job_id, None)
-        if run:
-            run.closed = True
-            self._spawn(run.close())
+        self._pulls.pop(job_id, None)
+        if activating := self._activating.pop(job_id, None):
+            activating.cancel()  # what it has read is out of date
+        self._drop(job_id)
         self.kick()
 
     async def listen(self, job_id: str, index: int) -> None:
         """Somebody listens from segment ``index`` on: speak from there first."""
-        run = self._runs.get(job_id)
-        if run:
+        if job_id in self.waiting:
+            self._pulls[job_id] = index
+        if run := self._runs.get(job_id):
             await run.pull(index)
 
     def set_hungry(self, job_id: str, listener: object, hungry: bool) -> None:
@@ -158,41 +163,76 @@ class Scheduler:
     def _enrol(self, waiting: Waiting) -> None:
         self.waiting[waiting.id] = waiting
         self.order.add(waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done)
+        self.order.set_urgent(waiting.id, waiting.id in self._hungry)
 
     # -- activation ---------------------------------------------------------------------------------------------
 
-    def _activate(self, job_id: str) -> None:
+    def _active(self) -> int:
+        return len(self._runs.keys() | self._activating.keys())
+
+    def _activate(self, job_id: str, job: Job | None = None) -> None:
         self.order.set_eligible(job_id, False)
         if job_id not in self._activating:
-            self._activating.add(job_id)
-            self._spawn(self._bring_up(job_id))
+            self._activating[job_id] = self._spawn(self._bring_up(job_id, job))
 
-    async def _bring_up(self, job_id: str) -> None:
+    async def _bring_up(self, job_id: str, job: Job | None) -> None:
+        """Run the job, as it stands in the ledger unless it was just read."""
+        run: JobRun | None = None
         try:
-            job = await self._shop.ledger.get_job(job_id)
-            if job is None or job.deleted or job.status.is_terminal or job_id not in self.order:
+            job = job or await self._shop.ledger.get_job(job_id)
+            engine = (await self._shop.fleet.describe()).info
+            if job is None or job.deleted or job.status.is_terminal:
                 self.order.remove(job_id)
                 self.waiting.pop(job_id, None)
-                return
-            engine = (await self._shop.fleet.describe()).info
-            if job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
+            elif job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
                 log.warning("job %s waits for engine %r; %r runs here", job.id, job.request.engine, engine.name)
-                return
-            run = JobRun(job, self._shop, engine, lambda: self._on_ready(job_id))
-            self._runs[job_id] = run
-            await run.start()
+            else:
+                run = JobRun(job, self._shop, engine, partial(self._on_ready, job_id), self._on_stale)
+                self._runs[job_id] = run
+                await run.start(self._pulls.get(job_id))
+        except Exception:  # the ledger could not be read, perhaps: the job must not be forgotten
+            log.exception("job %s could not be brought up; trying again", job_id)
+            self._drop(job_id)
+            self._spawn(self._start_over(job_id, run))
         finally:
-            self._activating.discard(job_id)
-        self._make_room()
+            if self._activating.get(job_id) is asyncio.current_task():
+                del self._activating[job_id]
+        self.kick()
 
-    def _make_room(self) -> None:
-        """Drop the youngest runs that hold nothing in flight, when there are too many."""
-        spare = len(self._runs) - _MAX_RUNS
-        for job_id in [i for i, run in reversed(self._runs.items()) if not run.in_flight][: max(spare, 0)]:
-            run = self._runs.pop(job_id)
+    def _has_room(self) -> bool:
+        """Whether one more job can be activated. Of the idle ones that whose turn is furthest away gives way."""
+        if self._active() < _MAX_RUNS:
+            return True
+        idle = [job_id for job_id, run in self._runs.items() if run.has_ready() and not run.in_flight]
+        if not idle:
+            return False
+        job_id = max(idle, key=self.order.rank)
+        self._drop(job_id)
+        self.order.set_eligible(job_id, True)  # its turn brings it up again
+        return True
+
+    def _drop(self, job_id: str) -> None:
+        run = self._runs.pop(job_id, None)
+        if run:
             run.closed = True
             self._spawn(run.close())
-            self.order.set_eligible(job_id, True)  # its turn brings it up again
+
+    def _on_stale(self, run: JobRun) -> None:
+        if self._runs.get(run.job.id) is run:
+            self._drop(run.job.id)
+            self.order.set_eligible(run.job.id, False)
+            self._spawn(self._start_over(run.job.id, run))
+
+    async def _start_over(self, job_id: str, run: JobRun | None) -> None:
+        """Bring the job up again in a moment, once nothing of its old run is in flight."""
+        await asyncio.sleep(_AGAIN_S)
+        if run:
+            await run.resting.wait()
+            ledger = self._shop.ledger
+            for state in await ledger.segments(job_id, status=SegmentStatus.RUNNING):
+                await ledger.release_segment(run.job.fence, state.segment.index, state.attempt)
+        self.order.set_eligible(job_id, True)
+        self.kick()
 
     def _on_ready(self, job_id: str) -> None:
         run = self._runs.get(job_id)
@@ -219,7 +259,7 @@ class Scheduler:
         while job_id := self.order.pick(lanes, self._shop.clock()):
             run = self._runs.get(job_id)
             if run is None:
-                if len(self._activating) >= _MAX_ACTIVATING:
+                if len(self._activating) >= _MAX_ACTIVATING or not self._has_room():
                     return None
                 self._activate(job_id)
                 continue
@@ -292,7 +332,10 @@ class Scheduler:
     async def _watch_disk(self) -> None:
         while True:
             await asyncio.sleep(_DISK_POLL_S)
-            await self._look_at_disk()
+            try:
+                await self._look_at_disk()
+            except OSError as error:
+                log.warning("free disk space cannot be read: %s", error)
 
     async def _look_at_disk(self) -> None:
         free = [await store.free_bytes() for store in (self._shop.takes, self._shop.results)]
