@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from rhapsode.errors import DeadlineMissed, EngineError, RhapsodeError, SynthesisError, WorkerDied
+from rhapsode.errors import DeadlineMissed, EngineError, RhapsodeError, SynthesisError, Unavailable, WorkerDied
 from rhapsode.fleet.base import SynthesisTask
 from rhapsode.fleet.protocol import (
     Describe,
@@ -143,6 +143,7 @@ class WorkerProcess(asyncio.Protocol):
         Raises:
             EngineError: The engine failed; the worker lives.
             DeadlineMissed, WorkerDied: It does not.
+            Unavailable: It had died before it was asked.
         """
         request = Synthesise(
             next(self._ids),
@@ -158,6 +159,9 @@ class WorkerProcess(asyncio.Protocol):
     async def _ask(self, request: Start | Describe | Load | Synthesise, expected: type[R], deadline_s: float) -> R:
         reply: asyncio.Future[Reply] = self._loop.create_future()
         what = type(request).__name__.lower()
+        if self.ready and self._transport is not None and self._transport.is_closing():
+            await self.exited.wait()
+            raise Unavailable(f"{self.cause}, before it was given anything")
         if self.exited.is_set():
             raise self._verdict or WorkerDied("the worker is gone")
         try:
@@ -179,7 +183,7 @@ class WorkerProcess(asyncio.Protocol):
         return answer
 
     def _send(self, request: Request) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():  # uvloop raises where asyncio says nothing
             self._transport.write(frame(request))
 
     # -- watching and ending ------------------------------------------------------------------------------------
