@@ -17,7 +17,7 @@ class Context:
     settings: Settings
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # async: anything else would wait for a thread
     return cast(Context, request.app.state.context)
 
 

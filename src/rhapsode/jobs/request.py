@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -87,7 +87,11 @@ class Resolved:
 
 
 def resolve(
-    body: SpeechBody, settings: Settings, described: EngineDescription, references: Sequence[str], default: Priority
+    body: SpeechBody,
+    settings: Settings,
+    described: EngineDescription,
+    references: Callable[[], Sequence[str]],
+    default: Priority,
 ) -> Resolved:
     """Look up everything the body leaves open, once, so that nothing changes between submit and speech.
 
@@ -95,7 +99,7 @@ def resolve(
         body: The validated body.
         settings: Where defaults come from.
         described: The engine that will speak.
-        references: Names of the reference recordings.
+        references: Gives the names of the reference recordings; called only when one is wanted.
         default: Priority class when the body names none.
 
     Raises:
@@ -112,7 +116,7 @@ def resolve(
     warnings: list[str] = []
     clone = body.voice_mode is VoiceMode.CLONE
     voice = _voice(body, settings, described, warnings)
-    name = _reference(body, described, references) if clone else voice.id
+    name = _reference(body, described, references()) if clone else voice.id
     output = settings.audio_output
     seed = settings.generation_defaults.seed if body.seed is None else body.seed
     request = SpeechRequest(

@@ -65,10 +65,10 @@ class JobService:
         default = Priority.INTERACTIVE if attached else Priority.NORMAL
         described = await self.shop.fleet.describe()
         try:
-            resolved = resolve(body, self.settings, described, self.references(), default)
+            resolved = resolve(body, self.settings, described, self.references, default)
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.shop.fleet.describe(refresh=True)
-            resolved = resolve(body, self.settings, described, self.references(), default)
+            resolved = resolve(body, self.settings, described, self.references, default)
         new = NewJob(
             id=new_job_id(),
             owner=owner,
