@@ -1,7 +1,7 @@
 """Finished files and live streams as HTTP answers."""
 
-import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def job_headers(job: Job) -> dict[str, str]:
     """Headers that every audio answer has."""
     headers = {"X-Job-Id": job.id, "X-Seed": str(job.request.seed)}
     if job.warnings:
-        headers["X-Warnings"] = "; ".join(job.warnings).encode("ascii", "replace").decode().replace("\n", " ")[:2000]
+        headers["X-Warnings"] = re.sub(r"[^ -~]", "?", "; ".join(job.warnings))[:2000]  # warnings may quote the text
     return headers
 
 
@@ -44,7 +44,7 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
         Gone: The file is no longer there.
     """
     path = service.result_path(job)
-    if job.result is None or path is None or not await asyncio.to_thread(path.is_file):
+    if job.result is None or path is None:
         raise Gone(f"the result of job {job.id} is no longer there")
     await service.shop.ledger.touch_result(job.id)
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'

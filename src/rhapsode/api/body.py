@@ -3,7 +3,9 @@
 import asyncio
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
+from rhapsode.api.connection import ClientLeft
 from rhapsode.errors import TooLarge
 from rhapsode.jobs.request import SpeechBody
 
@@ -16,15 +18,19 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         TooLarge: It has more than ``limit`` bytes; the rest is not read.
+        ClientLeft: The client closed the connection before it was all there.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body has {int(declared):,} bytes; the limit is {limit:,} (limits.max_body_bytes)")
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > limit:
-            raise TooLarge(f"the body has more than {limit:,} bytes (limits.max_body_bytes)")
+    try:
+        async for piece in request.stream():
+            data += piece
+            if len(data) > limit:
+                raise TooLarge(f"the body has more than {limit:,} bytes (limits.max_body_bytes)")
+    except ClientDisconnect as error:
+        raise ClientLeft("the client closed the connection") from error
     return bytes(data)
 
 

@@ -13,12 +13,15 @@ class Watch:
     """Remembers that something of interest happened since it was last asked."""
 
     def __init__(self, types: Collection[str] | None) -> None:
+        self.ended = False
+        """Whether the job's end was among it, ever."""
         self._types = types
         self._event = asyncio.Event()
 
     def notice(self, event: Event) -> None:
         """Take note of an event."""
         if self._types is None or event.type in self._types:
+            self.ended |= event.type in END_EVENTS
             self._event.set()
 
     async def wait(self, timeout_s: float | None = None) -> bool:

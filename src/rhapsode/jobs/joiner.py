@@ -158,17 +158,19 @@ class Joiner:
             whole = False
             while not whole:
                 whole = True
-                async for state in takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index):
-                    try:
-                        data = await read_take(self._shop, state)
-                    except BlobError as error:
-                        await self._remake(state, error)
-                        whole = False
-                        break
-                    if sink is None:
-                        sink = await in_thread(begin, state.take.rate if state.take else 0)
-                    await in_thread(sink.add, data, state.segment.boundary)
-                    index = state.segment.index + 1
+                taking = takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index)
+                async with contextlib.aclosing(taking) as takes:
+                    async for state in takes:
+                        try:
+                            data = await read_take(self._shop, state)
+                        except BlobError as error:
+                            await self._remake(state, error)
+                            whole = False
+                            break
+                        if sink is None:
+                            sink = await in_thread(begin, state.take.rate if state.take else 0)
+                        await in_thread(sink.add, data, state.segment.boundary)
+                        index = state.segment.index + 1
         except BaseException:
             if sink is not None:
                 sink.abort()

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from rhapsode.deliver.live import LiveStream
+from rhapsode.errors import InvalidInput
 from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
@@ -24,6 +26,7 @@ class _Appetite:
         self._began: float | None = None
         self._sent_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._hungry = False
         self._tell(hungry=True)
 
     def fed(self, seconds: float) -> None:
@@ -32,20 +35,24 @@ class _Appetite:
             self._began = time.monotonic()
         self._sent_s += seconds
         spare_s = self._sent_s - (time.monotonic() - self._began) - _ENOUGH_S
-        self.end()
+        self._stop_timer()
+        self._tell(hungry=spare_s <= 0)
         if spare_s > 0:
             self._timer = asyncio.get_running_loop().call_later(spare_s, lambda: self._tell(hungry=True))
-        else:
-            self._tell(hungry=True)
 
     def end(self) -> None:
         """Not hungry, for now or for good."""
-        if self._timer:
-            self._timer.cancel()
+        self._stop_timer()
         self._tell(hungry=False)
 
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
     def _tell(self, hungry: bool) -> None:
-        self._scheduler.set_hungry(self._job_id, self, hungry)
+        if hungry != self._hungry:
+            self._hungry = hungry
+            self._scheduler.set_hungry(self._job_id, self, hungry)
 
 
 async def live_audio(
@@ -54,6 +61,7 @@ async def live_audio(
     """Encode a job's takes from segment ``start`` on as they come: whole takes, in order.
 
     Raises:
+        InvalidInput: The text has no segment ``start``.
         JobEnded: The job failed, was cancelled or deleted: what was sent is not the whole.
         BlobError: A take is damaged.
     """
@@ -61,16 +69,19 @@ async def live_audio(
     appetite = _Appetite(scheduler, job.id)
     stream: LiveStream | None = None
     try:
-        async for state in takes_in_order(shop.ledger, shop.hub, job.id, start):
-            data = await read_take(shop, state)
-            rate = state.take.rate if state.take else 0
-            if stream is None:
-                stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))
-            out = await in_thread(stream.add, data, state.segment.boundary)
-            appetite.fed(state.take.samples / rate if state.take else 0.0)
-            if out:
-                yield out
-        if stream is not None and (out := await in_thread(stream.finish)):
+        async with aclosing(takes_in_order(shop.ledger, shop.hub, job.id, start)) as takes:
+            async for state in takes:
+                data = await read_take(shop, state)
+                rate = state.take.rate if state.take else 0
+                if stream is None:
+                    stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))
+                out = await in_thread(stream.add, data, state.segment.boundary)
+                appetite.fed(state.take.samples / rate if state.take else 0.0)
+                if out:
+                    yield out
+        if stream is None:
+            raise InvalidInput(f"segment: there is no segment {start}; the text has fewer", "segment")
+        if out := await in_thread(stream.finish):
             yield out
     finally:
         appetite.end()

@@ -163,24 +163,24 @@ class JobService:
 
     @asynccontextmanager
     async def attend(self, job: Job) -> AsyncIterator[None]:
-        """Be a waiter of the job; when the last one of an attached job leaves before its end, it is cancelled."""
+        """Be a waiter of the job; when the last one of an attached job leaves by an exception, the job is cancelled."""
         self._waiters[job.id] += 1
+        left = True
         try:
             yield
+            left = False
         finally:
             self._waiters[job.id] -= 1
             if not self._waiters[job.id]:
                 del self._waiters[job.id]
-                if job.attached:
+                if left and job.attached:
                     await asyncio.shield(self._abandon(job.id))
 
     async def _abandon(self, job_id: str) -> None:
-        job = await self.shop.ledger.get_job(job_id)
-        if job and not job.status.is_terminal:
-            try:
-                await self.shop.ledger.cancel_job(job_id, "the client left")
-            except Conflict:
-                return  # it ended in this very moment
+        try:
+            await self.shop.ledger.cancel_job(job_id, "the client left")
+        except (Conflict, Gone, NotFound):
+            return  # it ended in this very moment
 
     # -- change -------------------------------------------------------------------------------------------------
 

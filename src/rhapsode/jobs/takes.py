@@ -1,6 +1,7 @@
 """A job's takes in order, as they come: what assembling and live listening stand on. Reads only ledger and blobs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from itertools import takewhile
 
 from rhapsode.errors import RhapsodeError
 from rhapsode.jobs.events import END_EVENTS, EventHub
@@ -8,7 +9,9 @@ from rhapsode.ledger.base import Ledger
 from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
 
 _PAGE = 64
-_POLL_S = 1.0
+_EDGE = 4
+"""How many are read at the edge of what is spoken: most are not done."""
+_POLL_S = 10.0
 """Events are hints; another node's may be lost, so look again at least this often."""
 
 _NEWS = END_EVENTS | {"segment.completed", "plan.extended", "job.retried"}
@@ -23,7 +26,9 @@ class JobEnded(RhapsodeError):
         self.job = job
 
 
-async def takes_in_order(ledger: Ledger, hub: EventHub, job_id: str, start: int = 0) -> AsyncIterator[SegmentState]:
+async def takes_in_order(
+    ledger: Ledger, hub: EventHub, job_id: str, start: int = 0
+) -> AsyncGenerator[SegmentState, None]:
     """Yield each finished segment from ``start`` on, in order, waiting for those that are not there yet.
 
     Ends behind the last segment of a job that is fully planned.
@@ -31,23 +36,23 @@ async def takes_in_order(ledger: Ledger, hub: EventHub, job_id: str, start: int 
     Raises:
         JobEnded: The job failed, was cancelled or deleted before that.
     """
-    index = start
+    index, limit, overdue = start, _PAGE, True
     with hub.watch(job_id, _NEWS) as watch:
         while True:
-            job = await ledger.get_job(job_id)
-            if job is None or job.deleted:
-                raise JobEnded(None, job_id)
-            page = await ledger.segments(job_id, start=index, limit=_PAGE)
-            before = index
-            for state in page:
-                if state.status is not SegmentStatus.DONE or state.segment.index != index:
-                    break
+            page = await ledger.segments(job_id, start=index, limit=limit)
+            for state in takewhile(lambda state: state.status is SegmentStatus.DONE, page):
                 yield state
                 index += 1
-            if index > before:
+            if page and index > page[-1].segment.index:
+                limit = _PAGE
                 continue
-            if job.plan_done and index >= job.segments_total:
-                return
-            if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-                raise JobEnded(job, job_id)
-            await watch.wait(_POLL_S)
+            if overdue or watch.ended or not page:
+                job = await ledger.get_job(job_id)
+                if job is None or job.deleted:
+                    raise JobEnded(None, job_id)
+                if job.plan_done and index >= job.segments_total > 0:
+                    return
+                if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+                    raise JobEnded(job, job_id)
+            overdue = not await watch.wait(_POLL_S)
+            limit = _EDGE
