@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from rhapsode.errors import InvalidInput, Refused, RhapsodeError
+from rhapsode.errors import InvalidInput, LedgerError, Refused, RhapsodeError, StorageFull
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.joiner import result_name
 from rhapsode.jobs.shop import Shop
@@ -15,6 +15,8 @@ from rhapsode.ledger.base import PlanPart, Waiting
 from rhapsode.model import AudioFormat, Job, Result
 
 log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
 
 CALLBACK_ENGINE = "callback"
 """Engine name of jobs that no engine of ours speaks."""
@@ -47,13 +49,17 @@ class CallbackRunner:
         for waiting in adopted:
             self.submit(waiting.id)
         while True:
-            job = await self._shop.ledger.get_job(await self._queue.get())
-            if job is None or job.status.is_terminal or job.request.engine != CALLBACK_ENGINE:
-                continue
+            job_id = await self._queue.get()
             try:
-                await self._one(job)
+                job = await self._shop.ledger.get_job(job_id)
+                if job and not job.status.is_terminal and job.request.engine == CALLBACK_ENGINE:
+                    await self._one(job)
             except Refused as error:
-                log.info("job %s: %s", job.id, error)
+                log.info("job %s: %s", job_id, error)
+            except (StorageFull, LedgerError) as error:
+                log.warning("job %s: %s; beginning it anew in %g s", job_id, error, _AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
+                self.submit(job_id)
 
     async def _one(self, job: Job) -> None:
         ledger = self._shop.ledger
@@ -64,7 +70,7 @@ class CallbackRunner:
             answer = await self._until_cancelled(job)
             if answer is not None:
                 await self._publish(job, answer)
-        except Refused:
+        except (Refused, StorageFull, LedgerError):
             raise
         except Exception as error:  # the program's own work may raise anything; the job must not hang
             log.exception("the callback of job %s failed", job.id)

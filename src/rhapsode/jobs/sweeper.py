@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from rhapsode.blobs.base import BlobStore
-from rhapsode.errors import LedgerError, RhapsodeError
 from rhapsode.jobs.joiner import result_job_id
 from rhapsode.jobs.shop import Shop
 
@@ -59,9 +58,7 @@ class Sweeper:
             await asyncio.sleep(self._interval_s)
             try:
                 await self.sweep()
-            except LedgerError:
-                raise
-            except (RhapsodeError, OSError):
+            except Exception:  # whatever it was, the next round must come
                 log.exception("sweeping failed; trying again in %g s", self._interval_s)
 
     async def sweep(self) -> Swept:
