@@ -48,9 +48,19 @@ class Options:
         """Log what is wrong, or with ``--verbose`` everything, without breaking a progress bar."""
         level = logging.DEBUG if self.verbose else logging.WARNING
         handler = RichHandler(level, self.console, show_path=False, show_time=self.verbose, highlighter=None)
-        logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[handler], force=True)
+        handler.setFormatter((logging.Formatter if self.verbose else _OneLine)("%(name)s: %(message)s"))
+        logging.basicConfig(level=level, handlers=[handler], force=True)
         for noisy in ("httpcore", "httpx", "asyncio", "alembic", "uvicorn"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _OneLine(logging.Formatter):
+    """Names an exception, without the way it took."""
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
+        """Nothing more than what happened."""
+        error = ei[1] if isinstance(ei, tuple) else None
+        return f"{type(error).__name__}: {error}"
 
 
 def print_json(value: Any) -> None:
