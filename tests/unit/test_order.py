@@ -127,3 +127,23 @@ def test_picks_stay_quick_with_a_hundred_thousand_jobs():
         order.add(str(i), f"owner{i % 100}", Priority.NORMAL, float(i))
     seen = [serve(order) for _ in range(1000)]
     assert Counter(int(job) % 100 for job in seen) == dict.fromkeys(range(100), 10)
+
+
+def test_jobs_that_are_gone_leave_nothing_behind():
+    order = FairOrder()
+    for i in range(10_000):
+        order.add(str(i), "me", Priority.NORMAL, float(i))
+        assert order.pick(ALL, float(i)) == str(i)
+        order.remove(str(i))
+    assert len(order._deadlines) < 2_000
+
+
+def test_rank_says_whose_turn_is_furthest_away():
+    order = FairOrder(head_chars=100)
+    order.add("book", "me", Priority.NORMAL, 0.0)
+    order.add("batch", "me", Priority.BATCH, 0.0)
+    for _ in range(3):
+        assert serve(order) == "book"
+    order.add("short", "me", Priority.NORMAL, 1.0)
+    order.add("talk", "me", Priority.INTERACTIVE, 2.0)
+    assert sorted(["book", "batch", "short", "talk"], key=order.rank) == ["talk", "short", "book", "batch"]

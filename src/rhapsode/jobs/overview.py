@@ -53,7 +53,10 @@ class Overview:
         if self._now() - self._made > _MAX_AGE_S:
             self._make()
         ahead = self._ahead.get(job_id)
-        return Place(self._positions.get(job_id), None if ahead is None else self._pace.seconds(ahead, self._workers()))
+        position = self._positions.get(job_id)
+        if ahead is None and job_id in self._waiting:  # newer than the snapshot: behind all others
+            position = len(self._positions) + 1
+        return Place(position, None if ahead is None else self._pace.seconds(ahead, self._workers()))
 
     def _make(self) -> None:
         """Characters spoken before a job ends: all of higher classes, and of its own class what fair sharing gives.

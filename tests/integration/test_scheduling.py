@@ -1,0 +1,164 @@
+"""Who is served when, end to end: real ledger, workers and files, the tone engine."""
+
+import asyncio
+import dataclasses
+import math
+import wave
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rhapsode.audio.loudness import LoudnessMeter
+from rhapsode.errors import EngineUnloaded
+from rhapsode.jobs import scheduler
+from rhapsode.jobs.service import JobService
+from rhapsode.model import Event, JobStatus
+from tests.integration.test_never_hangs import body, ended, service_in
+
+LONG = "Slow words of a long text. " * 60
+SLOW = {"predefined_voice_id": "tone-slow"}
+
+
+class Log:
+    """Events of one type, in order, and how many jobs were active at most."""
+
+    def __init__(self, service: JobService, kind: str) -> None:
+        self.ids: list[str] = []
+        self.most_active = 0
+        self._service = service
+        self._kind = kind
+        service.shop.hub.listen(self._note)
+
+    def _note(self, event: Event) -> None:
+        self.most_active = max(self.most_active, self._service.scheduler._active())
+        if event.type == self._kind:
+            self.ids.append(event.job_id)
+
+
+async def test_two_hundred_jobs_complete_in_order_within_the_cap(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        log = Log(service, "job.started")
+        jobs = await asyncio.gather(*(service.submit(body(f"Job number {n}.")) for n in range(200)))
+        for job in jobs:
+            assert (await ended(service, job.id, 60)).status is JobStatus.COMPLETED
+        assert log.most_active <= 64
+        assert service.scheduler._active() == 0
+        assert len(service.scheduler.order) == len(service.scheduler.waiting) == 0
+        place = {job_id: n for n, job_id in enumerate(log.ids)}
+        by_age = sorted(jobs, key=lambda job: job.created_at)
+        assert all(abs(place[job.id] - n) < 40 for n, job in enumerate(by_age))
+
+
+async def test_short_work_is_served_though_the_cap_is_full_of_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scheduler, "_MAX_RUNS", 4)
+    async with service_in(tmp_path) as service:
+        log = Log(service, "segment.started")
+        books = [await service.submit(body(LONG, **SLOW)) for _ in range(8)]
+        while len(log.ids) < 4:
+            await asyncio.sleep(0.01)
+        short = await service.submit(body("A short one."), attached=True)
+        before = len(log.ids)
+        assert (await ended(service, short.id)).status is JobStatus.COMPLETED
+        assert len(log.ids) - before < 12
+        for book in books[:-1]:
+            await service.cancel(book.id)
+        assert log.most_active <= 4
+        assert (await ended(service, books[-1].id, 30)).status is JobStatus.COMPLETED
+
+
+async def test_owners_share_equally_whatever_the_number_of_their_jobs(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        log = Log(service, "segment.started")
+        many = [await service.submit(body(LONG, **SLOW), owner="bob") for _ in range(4)]
+        one = await service.submit(body(LONG, **SLOW), owner="ann")
+        async with asyncio.timeout(20):
+            while log.ids.count(one.id) < 12:
+                await asyncio.sleep(0.01)
+        first = log.ids.index(one.id)
+        served = Counter("ann" if job_id == one.id else "bob" for job_id in log.ids[first:])
+        assert abs(served["ann"] - served["bob"]) <= 6
+        for job in [*many, one]:
+            await service.cancel(job.id)
+
+
+async def test_batch_work_waits_for_normal_work(tmp_path: Path):
+    async with service_in(tmp_path, fleet__express_threads=-1, fleet__bulk_slots=1) as service:
+        log = Log(service, "segment.started")
+        batch = await service.submit(body(LONG, priority="batch", **SLOW))
+        while not log.ids:
+            await asyncio.sleep(0.01)
+        normal = await service.submit(body("Slow words here. And then some more of them.", **SLOW))
+        talk = await service.submit(body("Slow words here. And then some more of them.", priority="high", **SLOW))
+        await ended(service, normal.id)
+        assert (await service.job(talk.id)).status is JobStatus.COMPLETED
+        between = log.ids[log.ids.index(talk.id) : len(log.ids) - log.ids[::-1].index(normal.id)]
+        assert batch.id not in between
+        await service.cancel(batch.id)
+
+
+async def test_unloaded_engine_makes_jobs_wait_visibly_and_go_on_when_it_is_back(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        running = await service.submit(body(LONG, **SLOW))
+        while (await service.job(running.id)).segments_done < 2:
+            await asyncio.sleep(0.01)
+        await service.shop.fleet.unload()
+        with pytest.raises(EngineUnloaded):
+            service.require_engine()
+        queued = await service.submit(body())
+        for job in (running, queued):
+            assert (await service.status(await service.job(job.id)))["waiting_for"] == "engine unloaded"
+        assert (await service.status(await service.job(queued.id)))["queue_position"] == 1
+        await service.shop.fleet.load()
+        for job in (running, queued):
+            done = await ended(service, job.id, 30)
+            assert done.status is JobStatus.COMPLETED
+        assert not any(state.failures for state in await service.shop.ledger.segments(running.id))
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_whole_job_is_retried_as_often_as_configured(tmp_path: Path, retries: int):
+    async with service_in(tmp_path, job_queue__max_retries=retries) as service:
+        log = Log(service, "job.failed")
+        job = await service.submit(body("Good one. This is !raise! bad. Good again."))
+        async with asyncio.timeout(20):
+            while len(log.ids) < 1 + retries:
+                await asyncio.sleep(0.01)
+        found = await ended(service, job.id)
+        assert (found.run, found.status) == (1 + retries, JobStatus.FAILED)
+
+
+async def test_loudness_of_the_finished_file_is_what_was_asked_for(tmp_path: Path):
+    async with service_in(tmp_path, audio_output__loudness_lufs=-23.0) as service:
+        job = await ended(service, (await service.submit(body(LONG, predefined_voice_id="tone-chars"))).id, 30)
+        path = service.result_path(job)
+        assert path is not None
+        with wave.open(str(path)) as file:
+            rate, data = file.getframerate(), file.readframes(file.getnframes())
+        samples = np.frombuffer(data, np.int16).astype(np.float32) / np.float32(32768)
+        meter = LoudnessMeter(rate)
+        meter.add(samples)
+        loudness = meter.integrated()
+        assert loudness is not None
+        assert math.isclose(loudness, -23.0, abs_tol=0.3)
+        assert np.abs(samples).max() < 1
+
+
+async def test_job_that_waits_has_a_place_before_the_next_snapshot(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        await service.shop.fleet.unload()
+        first = await service.submit(body())
+        assert (await service.status(first))["queue_position"] == 1
+        second = await service.submit(body())
+        assert (await service.status(second))["queue_position"] == 2
+
+
+async def test_changes_of_a_job_are_not_lost_when_it_was_queued_again(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        job = await service.submit(body(LONG, **SLOW))
+        for run in range(2, 6):
+            await service.cancel(job.id)
+            again = await service.retry(job.id)
+            assert again == dataclasses.replace(again, run=run, status=JobStatus.QUEUED)
+        assert (await ended(service, job.id, 30)).status is JobStatus.COMPLETED
