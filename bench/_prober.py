@@ -1,4 +1,4 @@
-"""A process of its own that asks for pages at a steady rate: ``python -m bench._prober URL RATE COUNT PATH…``; prints JSON.
+"""A process of its own that asks for a page at a steady rate: ``python -m bench._prober URL RATE COUNT PATH``; prints JSON.
 
 A request that is due while the one before is still unanswered counts from the moment it was due, so that a server that
 stalls is not spared the questions it would have got. The clock starts late only when this process itself woke late.
@@ -11,10 +11,10 @@ import time
 from bench._http import Client
 
 
-def probe(url: str, rate: float, count: int, paths: list[str]) -> dict[str, list[float]]:
-    """Seconds per answer, by path."""
+def probe(url: str, path: str, rate: float, count: int) -> list[float]:
+    """Seconds per answer."""
     client = Client(url)
-    times: dict[str, list[float]] = {path: [] for path in paths}
+    times: list[float] = []
     began = time.perf_counter()
     for number in range(count):
         due = began + number / rate
@@ -22,12 +22,11 @@ def probe(url: str, rate: float, count: int, paths: list[str]) -> dict[str, list
         if pause > 0:
             time.sleep(pause)
             due = time.perf_counter()
-        path = paths[number % len(paths)]
         client.ask("GET", path)
-        times[path].append(time.perf_counter() - due)
+        times.append(time.perf_counter() - due)
     return times
 
 
 if __name__ == "__main__":
-    address, per_second, total, *pages = sys.argv[1:]
-    json.dump(probe(address, float(per_second), int(total), pages), sys.stdout)
+    address, per_second, total, page = sys.argv[1:]
+    json.dump(probe(address, page, float(per_second), int(total)), sys.stdout)

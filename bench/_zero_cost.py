@@ -70,7 +70,7 @@ def measure(setup: Setup) -> Outcome:
             client = server.client()
             text = text_of_segments(count, 20 + number)
             begun = time.perf_counter()
-            client.done(client.enqueue(text), 0.05)
+            client.done(client.enqueue(text), 0.1)
             found["segments"].append(count / (time.perf_counter() - begun))
             found["enqueues"].append(_enqueues(server, per_client, number))
     syncs = median(found["syncs"])
