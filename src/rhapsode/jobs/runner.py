@@ -6,7 +6,7 @@ Everything here can be thrown away at any moment and rebuilt from the ledger.
 import asyncio
 import bisect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
 from rhapsode.engines.base import EngineInfo
@@ -15,7 +15,7 @@ from rhapsode.jobs.joiner import Joiner
 from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
-from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
+from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus
 from rhapsode.text.plan import WINDOW, PlanOptions
 
 log = logging.getLogger(__name__)
@@ -193,6 +193,14 @@ class JobRun:
         """Whether no segment is left to give away, now or later, unless one comes back."""
         return self.job.plan_done and not self._ready and not self._more_to_load()
 
+    def _take_in(self, planned: Sequence[Segment]) -> None:
+        """Take in segments that were just stored, without reading them back."""
+        for segment in planned:
+            self._add(SegmentState(segment))
+        self._loaded_to += len(planned)
+        if self._ready:
+            self._on_ready()
+
     async def _refill(self) -> None:
         async with self._loading:
             while len(self._ready) < _PAGE and self._more_to_load():
@@ -226,8 +234,12 @@ class JobRun:
             cursor = batch.cursor
             planned = self.job.text_chars if batch.done else cursor.offset
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)
+            before = self.job.segments_total
             self.newer(await shop.patience.keep_trying(partial(shop.ledger.extend_plan, self.job.fence, part)))
-            await self._refill()
+            if self._loaded_to == before and len(self._ready) < _PAGE and not self._loading.locked():
+                self._take_in(batch.segments)
+            else:
+                await self._refill()
         self._join()
         if self.job.segments_total == 0:
             nothing = "the text has nothing that can be spoken"
