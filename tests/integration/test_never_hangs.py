@@ -142,7 +142,7 @@ async def test_ledger_that_stumbles_once_leaves_no_job_behind(
                 raise kind("stumbled")
             return await call(*args, **kwargs)
 
-        job = await service.submit(body())
+        job = await service.submit(body("A little story. " * 300))  # longer than what is planned without reading it
         monkeypatch.setattr(service.shop.ledger, method, once)
         over = await event_of(service, lambda e: e.type in ("job.completed", "job.failed"))
         async with asyncio.timeout(10):

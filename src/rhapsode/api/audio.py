@@ -18,6 +18,9 @@ from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job
 
+_NEW_S = 60.0
+"""Reading a result so soon behind its making does not move its expiry."""
+
 
 def download_name(job: Job) -> str:
     """Under which name a job's audio is offered."""
@@ -46,7 +49,8 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     path = service.result_path(job)
     if job.result is None or path is None:
         raise Gone(f"the result of job {job.id} is no longer there")
-    await service.shop.ledger.touch_result(job.id)
+    if not job.ended_at or service.shop.clock() - job.ended_at > _NEW_S:
+        await service.shop.ledger.touch_result(job.id)
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
     headers: Mapping[str, str] = job_headers(job) | disposition(download_name(job)) | {"ETag": etag}
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:

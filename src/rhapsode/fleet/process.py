@@ -361,7 +361,9 @@ def _launch(options: ProcessOptions) -> tuple[socket.socket, subprocess.Popen[by
             stderr=subprocess.STDOUT,
             pass_fds=[theirs.fileno()],
             env={**os.environ, **threads, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
-            start_new_session=True,  # Ctrl-C at a terminal is for the parent to answer
+            # Ctrl-C at a terminal is for the parent to answer. No session of its own: Linux shares the processor between
+            # sessions first (autogroups), so that niceness counts only among processes of one
+            process_group=0,
         )
     except OSError as error:
         ours.close()

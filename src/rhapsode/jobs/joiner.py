@@ -30,6 +30,8 @@ T = TypeVar("T")
 _AGAIN_S = 5.0
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ID_LENGTH = 36
+_HASHED_AT_ONCE = 256 * 1024
+"""Bytes whose checksum takes less time than a thread to compute it in."""
 
 
 def timeline_options(job: Job, rate: int) -> TimelineOptions:
@@ -63,7 +65,10 @@ async def read_take(shop: Shop, state: SegmentState) -> bytes:
     if state.take is None:
         raise BlobError(f"segment {state.segment.index} has no take")
     data = await shop.takes.get(state.take.digest)
-    digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if len(data) <= _HASHED_AT_ONCE:
+        digest = hashlib.sha256(data).hexdigest()
+    else:
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
     if digest != state.take.digest:
         raise BlobError(f"take {state.take.digest} is damaged: its content is {digest}")
     return data
@@ -97,6 +102,20 @@ class _Sink(Protocol):
 S = TypeVar("S", bound=_Sink)
 
 
+def _push(sink: S | None, begin: Callable[[int], S], state: SegmentState, data: bytes) -> S:
+    """Add a take to the sink, which begins with the first one."""
+    if sink is not None:
+        sink.add(data, state.segment.boundary)
+        return sink
+    sink = begin(state.take.rate if state.take else 0)
+    try:
+        sink.add(data, state.segment.boundary)
+    except BaseException:
+        sink.abort()
+        raise
+    return sink
+
+
 class Joiner:
     """Assembles one job.
 
@@ -104,12 +123,16 @@ class Joiner:
         shop: Shared parts.
         job: The job; its request, epoch and run do not change while this lives.
         on_lost: Called with a segment whose take was gone or damaged and that is pending again.
+        total: Number of segments, once the job is planned.
     """
 
-    def __init__(self, shop: Shop, job: Job, on_lost: Callable[[SegmentState], None]) -> None:
+    def __init__(
+        self, shop: Shop, job: Job, on_lost: Callable[[SegmentState], None], total: Callable[[], int | None]
+    ) -> None:
         self._shop = shop
         self._job = job
         self._on_lost = on_lost
+        self._total = total
         self._path = shop.results.scratch()
 
     async def run(self) -> None:
@@ -158,7 +181,7 @@ class Joiner:
             whole = False
             while not whole:
                 whole = True
-                taking = takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index)
+                taking = takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index, self._total)
                 async with contextlib.aclosing(taking) as takes:
                     async for state in takes:
                         try:
@@ -167,9 +190,7 @@ class Joiner:
                             await self._remake(state, error)
                             whole = False
                             break
-                        if sink is None:
-                            sink = await in_thread(begin, state.take.rate if state.take else 0)
-                        await in_thread(sink.add, data, state.segment.boundary)
+                        sink = await in_thread(_push, sink, begin, state, data)
                         index = state.segment.index + 1
         except BaseException:
             if sink is not None:

@@ -108,7 +108,6 @@ class Planner:
                 "rhapsode.jobs.planner_main",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
             )
         return self._process
 

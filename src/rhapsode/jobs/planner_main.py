@@ -26,5 +26,6 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    os.setpgid(0, 0)  # Ctrl-C at a terminal is for the parent to answer; a session of its own would void the niceness
     os.nice(_NICE)
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -5,6 +5,7 @@ Everything here can be thrown away at any moment and rebuilt from the ledger.
 
 import asyncio
 import bisect
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -24,6 +25,8 @@ _PAGE = 128
 """Pending segments loaded at once; memory per job does not grow with the text."""
 _EARLY = 16
 """Pending segments loaded at once from where somebody listens."""
+_FIRST_SOUND_S = 5.0
+"""How long planning stands back behind the first segment, so that the two do not compete for the processor."""
 _STEADY = 16
 """A job that was begun before is joined once it has given away so many segments: joining begins with its first take, which is
 wasted on a job that is dropped again at once."""
@@ -39,16 +42,21 @@ class JobRun:
         engine: EngineInfo,
         on_ready: Callable[[], None],
         on_stale: "Callable[[JobRun], None]",
+        head: str = "",
     ) -> None:
         self.job = job
         self.engine = engine
         self.in_flight: set[int] = set()
         self.resting = asyncio.Event()
         """Set while nothing is in flight."""
+        self.begun = asyncio.Event()
+        """Set once a first segment was spoken."""
         self.closed = False
         self.finds_takes = True
         """Whether the last segment that was claimed had a take already; True before the first."""
         self._shop = shop
+        self._head = head
+        """First window of the text when it is at hand, so that it need not be read; else empty."""
         self._on_ready = on_ready
         self._on_stale = on_stale
         self.resting.set()
@@ -96,7 +104,7 @@ class JobRun:
         """Begin to join when it is time."""
         if not self._joining and (now or self._given >= _STEADY or self._all_given()):
             self._joining = True
-            self._begin(Joiner(self._shop, self.job, self.lost).run(), "assembling")
+            self._begin(Joiner(self._shop, self.job, self.lost, self._total).run(), "assembling")
 
     def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
         task = asyncio.create_task(self._guard(work, what))
@@ -156,6 +164,7 @@ class JobRun:
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""
         self.in_flight.discard(index)
+        self.begun.set()
         if not self.in_flight:
             self.resting.set()
 
@@ -188,6 +197,10 @@ class JobRun:
 
     def _more_to_load(self) -> bool:
         return self._loaded_to < self.job.segments_total
+
+    def _total(self) -> int | None:
+        """Number of segments, once it is known."""
+        return self.job.segments_total or None if self.job.plan_done else None
 
     def _all_given(self) -> bool:
         """Whether no segment is left to give away, now or later, unless one comes back."""
@@ -228,7 +241,8 @@ class JobRun:
         shop = self._shop
         while not self.job.plan_done:
             offset = split_cursor(self.job.plan_cursor)
-            window = await shop.ledger.read_text(self.job.id, offset, WINDOW)
+            window = "" if offset else self._head
+            window = window or await shop.ledger.read_text(self.job.id, offset, WINDOW)
             final = offset + len(window) >= self.job.text_chars
             batch = await shop.planner.plan(window, self.job.plan_cursor, final, options)
             cursor = batch.cursor
@@ -240,6 +254,9 @@ class JobRun:
                 self._take_in(batch.segments)
             else:
                 await self._refill()
+            if self._ready and not before:  # enough to begin with: first the first sound
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.begun.wait(), _FIRST_SOUND_S)
         self._join()
         if self.job.segments_total == 0:
             nothing = "the text has nothing that can be spoken"

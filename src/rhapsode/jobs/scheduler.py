@@ -125,12 +125,12 @@ class Scheduler:
 
     # -- jobs come and go ---------------------------------------------------------------------------------------
 
-    def submit(self, job: Job) -> None:
-        """A job was queued (or queued again)."""
+    def submit(self, job: Job, head: str = "") -> None:
+        """A job was queued (or queued again); ``head`` is the first window of its text when it is at hand."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
         if self._active() < _MAX_RUNS:
-            self._activate(job.id, job)
+            self._activate(job.id, job, head)
         self.kick()
 
     def forget(self, job_id: str) -> None:
@@ -170,12 +170,12 @@ class Scheduler:
     def _active(self) -> int:
         return len(self._runs.keys() | self._activating.keys())
 
-    def _activate(self, job_id: str, job: Job | None = None) -> None:
+    def _activate(self, job_id: str, job: Job | None = None, head: str = "") -> None:
         self.order.set_eligible(job_id, False)
         if job_id not in self._activating:
-            self._activating[job_id] = self._spawn(self._bring_up(job_id, job))
+            self._activating[job_id] = self._spawn(self._bring_up(job_id, job, head))
 
-    async def _bring_up(self, job_id: str, job: Job | None) -> None:
+    async def _bring_up(self, job_id: str, job: Job | None, head: str) -> None:
         """Run the job, as it stands in the ledger unless it was just read."""
         run: JobRun | None = None
         try:
@@ -187,7 +187,7 @@ class Scheduler:
             elif job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
                 log.warning("job %s waits for engine %r; %r runs here", job.id, job.request.engine, engine.name)
             else:
-                run = JobRun(job, self._shop, engine, partial(self._on_ready, job_id), self._on_stale)
+                run = JobRun(job, self._shop, engine, partial(self._on_ready, job_id), self._on_stale, head)
                 self._runs[job_id] = run
                 await run.start(self._pulls.get(job_id))
         except Exception:  # the ledger could not be read, perhaps: the job must not be forgotten

@@ -16,6 +16,7 @@ from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import NewJob
 from rhapsode.model import Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
+from rhapsode.text.plan import WINDOW
 
 LOCAL_OWNER = "local"
 _POLL_S = 5.0
@@ -83,7 +84,7 @@ class JobService:
         )
         job, created = await self.shop.ledger.submit(new)
         if created:
-            self.scheduler.submit(job)
+            self.scheduler.submit(job, body.text[:WINDOW])
         return job
 
     def require_engine(self) -> None:

@@ -1,6 +1,6 @@
 """A job's takes in order, as they come: what assembling and live listening stand on. Reads only ledger and blobs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from itertools import takewhile
 
 from rhapsode.errors import RhapsodeError
@@ -27,18 +27,25 @@ class JobEnded(RhapsodeError):
 
 
 async def takes_in_order(
-    ledger: Ledger, hub: EventHub, job_id: str, start: int = 0
+    ledger: Ledger, hub: EventHub, job_id: str, start: int = 0, total: Callable[[], int | None] = lambda: None
 ) -> AsyncGenerator[SegmentState, None]:
     """Yield each finished segment from ``start`` on, in order, waiting for those that are not there yet.
 
     Ends behind the last segment of a job that is fully planned.
+
+    Args:
+        ledger: Where they are read.
+        hub: What wakes this.
+        job_id: The job.
+        start: First segment.
+        total: Number of segments once it is known, to spare looking it up; None until then.
 
     Raises:
         JobEnded: The job failed, was cancelled or deleted before that.
     """
     index, limit, overdue = start, _PAGE, True
     with hub.watch(job_id, _NEWS) as watch:
-        while True:
+        while index != total():
             page = await ledger.segments(job_id, start=index, limit=limit)
             for state in takewhile(lambda state: state.status is SegmentStatus.DONE, page):
                 yield state
