@@ -323,6 +323,8 @@ async def test_idempotency_key_gives_the_same_job(server: Server):
     first, *others = await asyncio.gather(*(send("Hello.") for _ in range(8)))
     assert {answer.json()["job_id"] for answer in others} == {first.json()["job_id"]}
     assert (await send("Other.")).status_code == 422
+    waiting = await server.http.post("/tts", json={"text": "Hello."}, headers={"Idempotency-Key": "k1"})
+    assert waiting.status_code == 422  # its job would end with its waiter
 
 
 async def test_health_and_lists(server: Server):

@@ -80,7 +80,8 @@ class JobService:
             warnings=resolved.warnings,
             tags=tuple(body.tags),
             idempotency_key=idempotency_key,
-            fingerprint=body.fingerprint() if idempotency_key else "",
+            # a job that ends with its waiter is another request than one that stays
+            fingerprint=f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else "",
         )
         job, created = await self.shop.ledger.submit(new)
         if created:
