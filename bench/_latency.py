@@ -57,7 +57,7 @@ class _Load:
 
     def __init__(self, server: Running, setup: Setup) -> None:
         self._server = server
-        self.speech = prose(setup.size(60_000, 3000), 7)
+        self.speech = prose(setup.size(setup.chars, 3000), 7)
         self.hostile = _hostile(setup.size(5_000_000, 500_000))
         self.planned = self.assembled = 0
 

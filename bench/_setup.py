@@ -14,6 +14,8 @@ class Setup:
     """Interleaved rounds."""
     quick: bool
     """Only to see that it works."""
+    chars: int = 60_000
+    """Characters of the long text."""
 
     @property
     def models(self) -> Path:

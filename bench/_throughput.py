@@ -43,7 +43,7 @@ def _best(layouts: Sequence[Layout], setup: Setup, texts: Sequence[str]) -> tupl
 
 def measure(setup: Setup) -> Outcome:
     """Characters per second; all arms speak the same segments, one after another, over and over."""
-    text = prose(setup.size(60_000, 2500))
+    text = prose(setup.size(setup.chars, 2500))
     segments = planned(text)
     texts = spoken(segments)
     pilot = spoken(planned(prose(setup.size(_PILOT_CHARS, 1000), 1)))

@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="name", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="two runs of little, to see that it works")
     parser.add_argument("--runs", type=int, default=None, help="interleaved runs (5)")
+    parser.add_argument("--chars", type=int, default=60_000, help="characters of the long text (60,000)")
     parser.add_argument("--dir", type=Path, default=None, help="folder on the disk to measure")
     parser.add_argument("--markdown", action="store_true", help="write the kept results into docs/performance.md")
     options = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> int:
         print(f"{title} ({name})", flush=True)
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="rhapsode-bench-", dir=options.dir) as folder:
-            outcome = measure(Setup(Path(folder), runs, options.quick))
+            outcome = measure(Setup(Path(folder), runs, options.quick, options.chars))
         keep(name, outcome, {"quick": options.quick, "runs": runs, "took_s": round(time.perf_counter() - begun)})
         show(outcome.rows)
         kept = kept and all(row.passed is not False for row in outcome.rows)
