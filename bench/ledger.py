@@ -90,7 +90,9 @@ async def main(folder: Path, jobs: int) -> None:
     print(f"submits, 16 callers   {submits:10.0f} /s   {submits / syncs:6.2f} x fsync rate")
     found = await pairs(ledger, 10_000)
     print(f"claim + complete      {found:10.0f} /s   {2 * found / syncs:6.2f} x fsync rate (two commands each)")
-    print(f"submit 5 MB           {1000 * await seconds(ledger.submit(new_job('Five megabytes. ' * 312_500))):10.0f} ms")
+    print(
+        f"submit 5 MB           {1000 * await seconds(ledger.submit(new_job('Five megabytes. ' * 312_500))):10.0f} ms"
+    )
     big, _ = await ledger.submit(new_job("x" * 2_520_000))
     spent = await seconds(ledger.extend_plan(big.fence, plan(40_000)))
     print(f"plan 40,000 segments  {1000 * spent:10.0f} ms in one part")

@@ -54,7 +54,6 @@ class Server:
                 await asyncio.sleep(0.02)
         return found
 
-
     async def until_gone(self, job_id: str, timeout_s: float = 30.0) -> None:
         """Wait until the job is a tombstone."""
         async with asyncio.timeout(timeout_s):

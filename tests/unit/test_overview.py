@@ -19,7 +19,9 @@ def look(*jobs, workers=2):
 
 
 def test_position_counts_jobs_that_have_not_begun():
-    overview = look(waiting("a", 10, status=JobStatus.RUNNING), waiting("b", 10, created=1), waiting("c", 10, created=2))
+    overview = look(
+        waiting("a", 10, status=JobStatus.RUNNING), waiting("b", 10, created=1), waiting("c", 10, created=2)
+    )
     assert [overview.place(name).position for name in "abc"] == [None, 1, 2]
 
 
