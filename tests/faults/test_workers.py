@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import random
+import shlex
 import signal
 import stat
 import subprocess
@@ -63,9 +64,11 @@ def interpreter(folder: Path, script: str) -> str:
 
     ``w`` is the worker module, and ``fd`` its end of the socket.
     """
-    path = folder / "python"
-    lines = [f"#!{sys.executable}", "import os, sys", "fd = int(sys.argv[-1])", "sys.argv = ['worker', str(fd)]"]
-    path.write_text("\n".join([*lines, "import rhapsode.fleet.worker as w", script, "w.main()", ""]))
+    module, path = folder / "sabotaged_worker.py", folder / "python"
+    lines = ["import os, sys", "fd = int(sys.argv[-1])", "sys.argv = ['worker', str(fd)]"]
+    module.write_text("\n".join([*lines, "import rhapsode.fleet.worker as w", script, "w.main()", ""]))
+    # by way of a shell, because the path in a first line may not have a space
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(module))} "$@"\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 
