@@ -290,7 +290,7 @@ async def test_bulk_workers_are_niced_and_each_knows_its_threads(tmp_path: Path)
     async with running(fleet):
         workers = {slot_id: psutil.Process(pid) for slot_id, pid in fleet.processes().items()}
         own = os.getpriority(os.PRIO_PROCESS, 0)
-        assert {slot_id: worker.nice() - own for slot_id, worker in workers.items()} == {"express": 0, "bulk-0": 7}
+        assert {slot_id: worker.nice() - own for slot_id, worker in workers.items()} == {"express": 3, "bulk-0": 7}
         threads = {slot_id: worker.environ()["OMP_NUM_THREADS"] for slot_id, worker in workers.items()}
         assert threads == {"express": "2", "bulk-0": "1"}
 

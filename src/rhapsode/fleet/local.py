@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_EXPRESS_NICE = 3
+"""Behind the server's event loop, which must answer while this worker has all cores, and far ahead of the bulk processes."""
 _STOP_S = 2.0
 """How long an idle worker may take to exit before it is killed."""
 
@@ -259,7 +261,7 @@ class LocalFleet:
             voices_dir=str(options.voices_dir),
             model_cache=str(options.model_cache),
             device=options.device,
-            nice=0 if seat.express else options.nice,
+            nice=min(_EXPRESS_NICE, options.nice) if seat.express else options.nice,
             heartbeat_s=options.heartbeat_s,
         )
         how = ProcessOptions(seat.id, options.python, start, options.start_timeout_s, options.heartbeat_timeout_s)
