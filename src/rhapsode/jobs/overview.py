@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Overview:
         most ``r`` too (processor sharing).
         """
         self._made = self._now()
-        jobs = sorted(self._waiting.values(), key=lambda job: (job.priority, job.created_at))
+        jobs = sorted(self._waiting.values(), key=attrgetter("priority", "created_at"))
         queued = [job.id for job in jobs if job.status is JobStatus.QUEUED]
         self._positions = {job_id: place for place, job_id in enumerate(queued, 1)}
         self._ahead = {}
@@ -76,5 +77,7 @@ class Overview:
             order = np.argsort(left, kind="stable")
             ranked = left[order]
             shared = np.cumsum(ranked) + ranked * np.arange(len(ranked) - 1, -1, -1)
-            self._ahead |= {same[i].id: before + float(work) for i, work in zip(order, shared, strict=True)}
+            self._ahead |= {
+                same[i].id: work for i, work in zip(order.tolist(), (before + shared).tolist(), strict=True)
+            }
             before += float(left.sum())
