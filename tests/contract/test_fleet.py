@@ -3,8 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
 from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
 from rhapsode.fleet.base import Fleet, SynthesisTask
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+from tests.fleets import running
 
 MakeFleet = Callable[..., Fleet]
 
@@ -30,36 +30,6 @@ def make_local(folder: Path, **changes: Any) -> Fleet:
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeFleet:
     (tmp_path / "voices").mkdir()
     return lambda **changes: request.param(tmp_path, **changes)
-
-
-class Changes:
-    """Waits until a condition on a fleet holds, looking whenever the fleet says that something changed."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._event = asyncio.Event()
-        self.count = 0
-        fleet.on_change(self._note)
-
-    def _note(self) -> None:
-        self.count += 1
-        self._event.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                self._event.clear()
-                await self._event.wait()
-
-
-@asynccontextmanager
-async def running(fleet: Fleet) -> AsyncIterator[Changes]:
-    changes = Changes(fleet)
-    try:
-        await fleet.start()
-        await changes.until(lambda: len(fleet.free_slots()) == len(fleet.slots()))
-        yield changes
-    finally:
-        await fleet.stop(0)
 
 
 def task(text: str = "Hello there.", voice: str = "tone-chars", **changes: Any) -> SynthesisTask:

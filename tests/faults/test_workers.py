@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rhapsode.errors import DeadlineMissed, SynthesisError, Unavailable, WorkerD
 from rhapsode.fleet.base import SynthesisTask
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
 from rhapsode.fleet.protocol import Ready, frame
+from tests.fleets import Changes
 
 
 def fleet_of(folder: Path, **changes: Any) -> LocalFleet:
@@ -31,20 +32,6 @@ def fleet_of(folder: Path, **changes: Any) -> LocalFleet:
 
 def task(text: str = "Hello there.", voice: str = "tone-chars", index: int = 0) -> SynthesisTask:
     return SynthesisTask("job", index, text, voice, 7, {}, "en", 0.2)
-
-
-class Changes:
-    """Waits until a condition on a fleet holds, looking whenever the fleet says that something changed."""
-
-    def __init__(self, fleet: LocalFleet) -> None:
-        self._event = asyncio.Event()
-        fleet.on_change(self._event.set)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                self._event.clear()
-                await self._event.wait()
 
 
 @asynccontextmanager
