@@ -45,7 +45,7 @@ async def test_two_hundred_jobs_complete_in_order_within_the_cap(tmp_path: Path)
             assert (await ended(service, job.id, 60)).status is JobStatus.COMPLETED
         assert log.most_active <= 64
         assert service.scheduler._active() == 0
-        assert len(service.scheduler.order) == len(service.scheduler.waiting) == 0
+        assert len(service.scheduler.order) == len(service.scheduler.overview) == 0
         place = {job_id: n for n, job_id in enumerate(log.ids)}
         by_age = sorted(jobs, key=lambda job: job.created_at)
         assert all(abs(place[job.id] - n) < 40 for n, job in enumerate(by_age))

@@ -1,8 +1,10 @@
 """Places in the queue and times of arrival."""
 
+import random
+
 import pytest
 
-from rhapsode.jobs.overview import Overview
+from rhapsode.jobs.overview import Overview, Place
 from rhapsode.jobs.pace import Pace
 from rhapsode.ledger.base import Waiting
 from rhapsode.model import JobStatus, Priority
@@ -12,46 +14,83 @@ def waiting(name, chars, done=0, priority=Priority.NORMAL, created=0.0, status=J
     return Waiting(name, "me", priority, created, chars, done, status)
 
 
-def look(*jobs, workers=2):
+def look(*jobs):
     pace = Pace()
     pace.note(100, 1.0)
-    return Overview({job.id: job for job in jobs}, pace, lambda: workers)
+    overview = Overview(pace)
+    for job in jobs:
+        overview.put(job)
+    return overview
+
+
+def place(overview, name):
+    return overview.place(name, workers=2)
 
 
 def test_position_counts_jobs_that_have_not_begun():
     overview = look(
         waiting("a", 10, status=JobStatus.RUNNING), waiting("b", 10, created=1), waiting("c", 10, created=2)
     )
-    assert [overview.place(name).position for name in "abc"] == [None, 1, 2]
+    assert [place(overview, name).position for name in "abc"] == [None, 1, 2]
 
 
 def test_higher_class_stands_before():
     overview = look(waiting("a", 10), waiting("b", 10, priority=Priority.INTERACTIVE, created=5))
-    assert [overview.place(name).position for name in "ab"] == [2, 1]
+    assert [place(overview, name).position for name in "ab"] == [2, 1]
 
 
 def test_eta_is_all_work_of_an_only_job():
-    p50, p90 = look(waiting("a", 1000, done=400)).place("a").eta_s
+    p50, p90 = place(look(waiting("a", 1000, done=400)), "a").eta_s
     assert p50 == pytest.approx(3.0)
     assert p90 >= p50
 
 
 def test_short_job_beside_a_long_one_waits_for_as_much_of_it():
     overview = look(waiting("book", 100_000), waiting("short", 500))
-    assert overview.place("short").eta_s[0] == pytest.approx(5.0)
-    assert overview.place("book").eta_s[0] == pytest.approx(502.5)
+    assert place(overview, "short").eta_s[0] == pytest.approx(5.0)
+    assert place(overview, "book").eta_s[0] == pytest.approx(502.5)
 
 
 def test_nothing_is_claimed_before_anything_was_measured():
-    assert Overview({"a": waiting("a", 10)}, Pace(), lambda: 1).place("a").eta_s is None
+    overview = Overview(Pace())
+    overview.put(waiting("a", 10))
+    assert place(overview, "a").eta_s is None
 
 
-def test_snapshot_is_remade_after_a_second():
-    jobs = {"a": waiting("a", 10)}
-    now = 0.0
-    overview = Overview(jobs, Pace(), lambda: 1, lambda: now)
-    assert overview.place("a").position == 1
-    jobs["0"] = waiting("0", 10, created=-1.0)
-    assert overview.place("a").position == 1
-    now = 1.1
-    assert overview.place("a").position == 2
+def test_job_that_is_not_here_has_no_place():
+    assert place(look(waiting("a", 10)), "b") == Place(None, None)
+
+
+def test_jobs_of_one_moment_stand_as_they_came():
+    overview = look(*(waiting(name, 10) for name in "cab"))
+    assert [place(overview, name).position for name in "cab"] == [1, 2, 3]
+
+
+def test_places_are_those_of_sorting_whatever_came_and_went():
+    source = random.Random(5)
+    overview, jobs = look(), {}
+    for number in range(2000):
+        name = f"job{source.randrange(300)}"
+        if name in jobs and source.random() < 0.5:
+            overview.remove(name)
+            del jobs[name]
+            continue
+        # what a job is does not change while it waits, but its status and what is done of it
+        before = jobs.get(name)
+        created, priority = (before.created_at, before.priority) if before else (number, source.choice(list(Priority)))
+        status = source.choice([JobStatus.QUEUED, JobStatus.RUNNING])
+        jobs[name] = waiting(name, 1000, source.randrange(1000), priority, float(created), status)
+        overview.put(jobs[name])
+    assert len(overview) == len(jobs) > 64
+    assert set(overview) == set(jobs)
+    ordered = sorted(jobs.values(), key=lambda job: (job.priority, job.created_at))
+    queued = [job.id for job in ordered if job.status is JobStatus.QUEUED]
+    assert [place(overview, name).position for name in queued] == list(range(1, len(queued) + 1))
+    for job in ordered:
+        left = job.text_chars - job.chars_done
+        ahead = sum(
+            min(other.text_chars - other.chars_done, left) if other.priority == job.priority
+            else other.text_chars - other.chars_done
+            for other in ordered if other.priority <= job.priority
+        )  # fmt: skip
+        assert place(overview, job.id).eta_s[0] == pytest.approx(ahead / 2 / 100)

@@ -17,6 +17,7 @@ from rhapsode.fleet.base import Slot
 from rhapsode.jobs.attempts import Attempts
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.order import FairOrder
+from rhapsode.jobs.overview import Overview
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Waiting
@@ -67,7 +68,6 @@ class Scheduler:
         self._shop = shop
         self._options = options
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
-        self.waiting: dict[str, Waiting] = {}
         self._runs: dict[str, JobRun] = {}
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._fresh: deque[tuple[float, str]] = deque(maxlen=_MAX_RUNS)
@@ -77,6 +77,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: set[asyncio.Task[None]] = set()
         self.attempts = Attempts(shop, options.segment_failures, options.max_retries, self)
+        self.overview = Overview(self.attempts.pace)
         self._disk_full = False
         self._stopping = False
 
@@ -136,7 +137,7 @@ class Scheduler:
     def forget(self, job_id: str) -> None:
         """The job ended or was cancelled: nothing more of it is given away."""
         self.order.remove(job_id)
-        self.waiting.pop(job_id, None)
+        self.overview.remove(job_id)
         self._pulls.pop(job_id, None)
         if activating := self._activating.pop(job_id, None):
             activating.cancel()  # what it has read is out of date
@@ -145,7 +146,7 @@ class Scheduler:
 
     async def listen(self, job_id: str, index: int) -> None:
         """Somebody listens from segment ``index`` on: speak from there first."""
-        if job_id in self.waiting:
+        if job_id in self.overview:
             self._pulls[job_id] = index
         if run := self._runs.get(job_id):
             await run.pull(index)
@@ -161,7 +162,7 @@ class Scheduler:
             self.kick()
 
     def _enrol(self, waiting: Waiting) -> None:
-        self.waiting[waiting.id] = waiting
+        self.overview.put(waiting)
         self.order.add(waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done)
         self.order.set_urgent(waiting.id, waiting.id in self._hungry)
 
@@ -183,7 +184,7 @@ class Scheduler:
             engine = (await self._shop.fleet.describe()).info
             if job is None or job.deleted or job.status.is_terminal:
                 self.order.remove(job_id)
-                self.waiting.pop(job_id, None)
+                self.overview.remove(job_id)
             elif job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
                 log.warning("job %s waits for engine %r; %r runs here", job.id, job.request.engine, engine.name)
             else:
@@ -324,8 +325,8 @@ class Scheduler:
 
     def updated(self, job: Job) -> None:
         """The ledger holds a newer state of this job."""
-        if job.id in self.waiting and not job.status.is_terminal:
-            self.waiting[job.id] = as_waiting(job)
+        if job.id in self.overview and not job.status.is_terminal:
+            self.overview.put(as_waiting(job))
 
     # -- disk ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
 from rhapsode.jobs.events import END_EVENTS
-from rhapsode.jobs.overview import Overview
 from rhapsode.jobs.request import SpeechBody, resolve
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
@@ -30,9 +29,6 @@ class JobService:
         self.shop = shop
         self.scheduler = scheduler
         self.settings = settings
-        self._overview = Overview(
-            scheduler.waiting, scheduler.attempts.pace, lambda: sum(not s.express for s in shop.fleet.slots()) or 1
-        )
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -61,8 +57,8 @@ class JobService:
             raise StorageFull(
                 f"less than {self.settings.limits.min_free_disk_mb} MB of disk are free (limits.min_free_disk_mb)"
             )
-        if len(self.scheduler.waiting) >= self.settings.limits.max_queued_jobs:
-            raise Unavailable(f"{len(self.scheduler.waiting)} jobs are waiting (limits.max_queued_jobs)")
+        if len(self.scheduler.overview) >= self.settings.limits.max_queued_jobs:
+            raise Unavailable(f"{len(self.scheduler.overview)} jobs are waiting (limits.max_queued_jobs)")
         default = Priority.INTERACTIVE if attached else Priority.NORMAL
         described = await self.shop.fleet.describe()
         try:
@@ -127,7 +123,9 @@ class JobService:
         if job.status.is_terminal:
             return job_status(job, None, None, self.shop.clock(), root)
         waiting_for = await self.scheduler.waiting_for(job)
-        return job_status(job, self._overview.place(job.id), waiting_for, self.shop.clock(), root)
+        workers = sum(not slot.express for slot in self.shop.fleet.slots()) or 1
+        place = self.scheduler.overview.place(job.id, workers)
+        return job_status(job, place, waiting_for, self.shop.clock(), root)
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
