@@ -68,7 +68,8 @@ def test_jobs_of_one_moment_stand_as_they_came():
 
 def test_places_are_those_of_sorting_whatever_came_and_went():
     source = random.Random(5)
-    overview, jobs = look(), {}
+    overview = look()
+    jobs: dict[str, Waiting] = {}
     for number in range(2000):
         name = f"job{source.randrange(300)}"
         if name in jobs and source.random() < 0.5:
