@@ -1,5 +1,6 @@
 """A short ``POST /tts``: on an idle server, and while it speaks a long text."""
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ def _ms_spread(values: list[float]) -> tuple[float, float]:
 
 
 def measure_idle(setup: Setup) -> Outcome:
-    """One sentence, new each time, spoken by everyone in turn; who begins changes from text to text."""
+    """One sentence, new each time, spoken by everyone in turn; who follows whom changes from text to text."""
     times: dict[str, list[float]] = {}
     with ExitStack() as stack:
         arms: dict[str, Any] = {}
@@ -41,10 +42,11 @@ def measure_idle(setup: Setup) -> Outcome:
             arms["http"] = lambda text: peer.timed("/synthesize", {"text": text})
         names = list(arms)
         texts = (text for text in sentences(2) if 50 <= len(text) <= 90)
-        for number in range(max(setup.size(8 * setup.runs, 6), 6)):
+        turns = random.Random(1)
+        for _ in range(max(setup.size(8 * setup.runs, 6), 6)):
             text = next(texts)
-            for turn in range(len(names)):
-                name = names[(number + turn) % len(names)]
+            turns.shuffle(names)
+            for name in names:
                 times.setdefault(name, []).append(arms[name](text))
     best = min((str(layout) for layout in _LAYOUTS), key=lambda name: median(times[name]))
     figure, bare_ms = _ms(times["tts"]), _ms(times[best])

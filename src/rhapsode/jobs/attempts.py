@@ -5,11 +5,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from rhapsode.engines.base import Determinism
 from rhapsode.errors import Refused, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.jobs.joiner import FirstTake
 from rhapsode.jobs.pace import Pace
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
@@ -171,10 +173,18 @@ class Attempts:
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
         self.pace.note(len(segment.text), take.synth_seconds)
-        await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
-        job = await self._shop.patience.keep_trying(
-            lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)
-        )
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if segment.index == 0:
+            run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))
+        try:
+            await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
+            job = await self._shop.patience.keep_trying(
+                lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)
+            )
+            stored.set_result(True)
+        finally:
+            if not stored.done():
+                stored.set_result(False)
         self._note(run, job)
 
     async def _failed(self, run: JobRun, state: SegmentState, claim: Claim, error: Exception) -> SegmentState | None:

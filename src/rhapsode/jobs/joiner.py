@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -116,6 +117,16 @@ def _push(sink: S | None, begin: Callable[[int], S], state: SegmentState, data: 
     return sink
 
 
+@dataclass(frozen=True, slots=True)
+class FirstTake:
+    """The bytes of a job's first segment, at hand while they are being stored."""
+
+    state: SegmentState
+    data: bytes
+    stored: asyncio.Future[bool]
+    """Whether the segment is finished with them, once that is known."""
+
+
 class Joiner:
     """Assembles one job.
 
@@ -124,22 +135,29 @@ class Joiner:
         job: The job; its request, epoch and run do not change while this lives.
         on_lost: Called with a segment whose take was gone or damaged and that is pending again.
         total: Number of segments, once the job is planned.
+        first: The first take, when it is at hand.
     """
 
     def __init__(
-        self, shop: Shop, job: Job, on_lost: Callable[[SegmentState], None], total: Callable[[], int | None]
+        self,
+        shop: Shop,
+        job: Job,
+        on_lost: Callable[[SegmentState], None],
+        total: Callable[[], int | None],
+        first: FirstTake | None = None,
     ) -> None:
         self._shop = shop
         self._job = job
         self._on_lost = on_lost
         self._total = total
+        self._first = first
         self._path = shop.results.scratch()
 
     async def run(self) -> None:
         """Assemble and publish; waits while the disk is full, ends quietly when the job ended otherwise."""
         while True:
             try:
-                await self._assemble()
+                whole = await self._assemble()
             except JobEnded:
                 return
             except (StorageFull, BlobError, OSError) as error:
@@ -148,16 +166,18 @@ class Joiner:
                 log.warning("job %s: %s; assembling again in %g s", self._job.id, error, _AGAIN_S)
                 await asyncio.sleep(_AGAIN_S)
             else:
-                return
+                if whole:
+                    return
 
-    async def _assemble(self) -> None:
+    async def _assemble(self) -> bool:
+        """Whether that is all; False when it must be done again, because the first take was not stored in the end."""
         job = self._job
         target = job.request.loudness_lufs
         makeup = 1.0
         if target is not None:
             meter = await self._feed(lambda rate: LoudnessPass(timeline_options(job, rate), target))
             if meter is None:
-                return
+                return True
             makeup = await in_thread(meter.makeup)
         assembler: Assembler | None = None
         try:
@@ -167,8 +187,13 @@ class Joiner:
                 )
             )
             if assembler is None:
-                return
-            await uninterrupted(self._publish(await in_thread(assembler.finish)))
+                return True
+            made = await in_thread(assembler.finish)
+            if self._first and not await asyncio.shield(self._first.stored):
+                self._first = None
+                return False
+            await uninterrupted(self._publish(made))
+            return True
         finally:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -178,6 +203,9 @@ class Joiner:
         sink: S | None = None
         try:
             index = 0
+            if self._first:
+                sink = await in_thread(_push, sink, begin, self._first.state, self._first.data)
+                index = 1
             whole = False
             while not whole:
                 whole = True

@@ -7,17 +7,18 @@ import asyncio
 import bisect
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
-from rhapsode.jobs.joiner import Joiner
+from rhapsode.jobs.joiner import FirstTake, Joiner
 from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
-from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus
-from rhapsode.text.plan import WINDOW, PlanOptions
+from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest
+from rhapsode.text.plan import WINDOW, PlanBatch, PlanOptions
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,30 @@ _STEADY = 16
 wasted on a job that is dropped again at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is at hand of a job that was just submitted."""
+
+    window: str = ""
+    """First window of the text, so that it need not be read; else empty."""
+    planning: Awaitable[PlanBatch] | None = None
+    """The plan of it, begun while the job was stored."""
+
+
+NO_HEAD = Head()
+
+
+def plan_options(request: SpeechRequest, engine: EngineInfo) -> PlanOptions:
+    """How the text of a request is planned for an engine."""
+    return PlanOptions(
+        chunk_size=request.chunk_size,
+        max_chars=engine.max_chars,
+        language=request.language,
+        split=request.split_text,
+        tags=engine.tags,
+    )
+
+
 class JobRun:
     """One activated job. Used from one event loop."""
 
@@ -42,7 +67,7 @@ class JobRun:
         engine: EngineInfo,
         on_ready: Callable[[], None],
         on_stale: "Callable[[JobRun], None]",
-        head: str = "",
+        head: Head = NO_HEAD,
     ) -> None:
         self.job = job
         self.engine = engine
@@ -56,7 +81,6 @@ class JobRun:
         """Whether the last segment that was claimed had a take already; True before the first."""
         self._shop = shop
         self._head = head
-        """First window of the text when it is at hand, so that it need not be read; else empty."""
         self._on_ready = on_ready
         self._on_stale = on_stale
         self.resting.set()
@@ -68,6 +92,7 @@ class JobRun:
         self._early_to = 0
         self._given = 0
         self._joining = False
+        self._fresh = job.segments_done == 0
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,7 +100,6 @@ class JobRun:
 
     async def start(self, pull: int | None = None) -> None:
         """Load what is pending and begin to plan and to join; ``pull`` as in :meth:`pull`."""
-        fresh = self.job.segments_done == 0
         await self._refill()
         if self.job.status is JobStatus.QUEUED and self._all_given() and self.job.segments_total:
             self.newer(await self._shop.patience.keep_trying(partial(self._shop.ledger.start_job, self.job.fence)))
@@ -84,7 +108,6 @@ class JobRun:
         if pull is not None:
             await self.pull(pull)
         self._begin(self._plan(), "planning")
-        self._join(now=fresh)
 
     async def close(self) -> None:
         """Stop planning and joining; nothing durable is touched."""
@@ -100,11 +123,11 @@ class JobRun:
         if not self.closed:
             self._on_stale(self)
 
-    def _join(self, now: bool = False) -> None:
-        """Begin to join when it is time."""
-        if not self._joining and (now or self._given >= _STEADY or self._all_given()):
+    def _join(self, first: FirstTake | None = None) -> None:
+        """Begin to join when it is time; a job that was not begun before is joined from its first take on."""
+        if not self._joining and not self.closed and (self._fresh or self._given >= _STEADY or self._all_given()):
             self._joining = True
-            self._begin(Joiner(self._shop, self.job, self.lost, self._total).run(), "assembling")
+            self._begin(Joiner(self._shop, self.job, self.lost, self._total, first).run(), "assembling")
 
     def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
         task = asyncio.create_task(self._guard(work, what))
@@ -139,7 +162,6 @@ class JobRun:
         self._given += 1
         if len(self._ready) < _PAGE // 4 and self._more_to_load():
             self._load(self._refill())
-        self._join()
         return self._states.pop(index)
 
     def _load(self, work: Coroutine[object, object, None]) -> None:
@@ -161,12 +183,18 @@ class JobRun:
         if state.segment.index < self._loaded_to or state.segment.index in self._early:
             self.give_back(state)
 
+    def spoken(self, first: FirstTake) -> None:
+        """A first take is at hand: joining may begin with it while it is being stored."""
+        if self._fresh:
+            self._join(first)
+
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""
         self.in_flight.discard(index)
         self.begun.set()
         if not self.in_flight:
             self.resting.set()
+        self._join()
 
     async def pull(self, index: int) -> None:
         """A listener jumped to segment ``index``: speak from there on first."""
@@ -230,37 +258,47 @@ class JobRun:
     # -- planning -----------------------------------------------------------------------------------------------
 
     async def _plan(self) -> None:
-        request = self.job.request
-        options = PlanOptions(
-            chunk_size=request.chunk_size,
-            max_chars=self.engine.max_chars,
-            language=request.language,
-            split=request.split_text,
-            tags=self.engine.tags,
-        )
+        options = plan_options(self.job.request, self.engine)
         shop = self._shop
         while not self.job.plan_done:
-            offset = split_cursor(self.job.plan_cursor)
-            window = "" if offset else self._head
-            window = window or await shop.ledger.read_text(self.job.id, offset, WINDOW)
-            final = offset + len(window) >= self.job.text_chars
-            batch = await shop.planner.plan(window, self.job.plan_cursor, final, options)
+            batch = await self._plan_next(options)
             cursor = batch.cursor
             planned = self.job.text_chars if batch.done else cursor.offset
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)
             before = self.job.segments_total
-            self.newer(await shop.patience.keep_trying(partial(shop.ledger.extend_plan, self.job.fence, part)))
-            if self._loaded_to == before and len(self._ready) < _PAGE and not self._loading.locked():
-                self._take_in(batch.segments)
-            else:
+            storing = asyncio.ensure_future(
+                shop.patience.keep_trying(partial(shop.ledger.extend_plan, self.job.fence, part))
+            )
+            try:
+                # Commands are applied in the order of their calls: segments can be claimed while they are being stored.
+                await asyncio.sleep(0)
+                at_hand = self._loaded_to == before and len(self._ready) < _PAGE and not self._loading.locked()
+                if at_hand:
+                    self._take_in(batch.segments)
+                self.newer(await storing)
+            finally:
+                storing.cancel()
+            if not at_hand:
                 await self._refill()
             if self._ready and not before:  # enough to begin with: first the first sound
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.begun.wait(), _FIRST_SOUND_S)
-        self._join()
+        if not self.in_flight:
+            self._join()
         if self.job.segments_total == 0:
             nothing = "the text has nothing that can be spoken"
             await shop.patience.keep_trying(lambda: shop.ledger.fail_job(self.job.fence, nothing))
+
+    async def _plan_next(self, options: PlanOptions) -> PlanBatch:
+        """Plan the next window of the text."""
+        offset = split_cursor(self.job.plan_cursor)
+        head, self._head = self._head, NO_HEAD
+        if not offset and head.planning:
+            return await head.planning
+        window = "" if offset else head.window
+        window = window or await self._shop.ledger.read_text(self.job.id, offset, WINDOW)
+        final = offset + len(window) >= self.job.text_chars
+        return await self._shop.planner.plan(window, self.job.plan_cursor, final, options)
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
         """Run a part of the job; what it raises fails the job, unless the store or another run is the cause."""

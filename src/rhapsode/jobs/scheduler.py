@@ -18,7 +18,7 @@ from rhapsode.jobs.attempts import Attempts
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.order import FairOrder
 from rhapsode.jobs.overview import Overview
-from rhapsode.jobs.runner import JobRun
+from rhapsode.jobs.runner import NO_HEAD, Head, JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Waiting
 from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus
@@ -126,8 +126,8 @@ class Scheduler:
 
     # -- jobs come and go ---------------------------------------------------------------------------------------
 
-    def submit(self, job: Job, head: str = "") -> None:
-        """A job was queued (or queued again); ``head`` is the first window of its text when it is at hand."""
+    def submit(self, job: Job, head: Head = NO_HEAD) -> None:
+        """A job was queued (or queued again); ``head`` is what is at hand of it."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
         if self._active() < _MAX_RUNS:
@@ -171,12 +171,12 @@ class Scheduler:
     def _active(self) -> int:
         return len(self._runs.keys() | self._activating.keys())
 
-    def _activate(self, job_id: str, job: Job | None = None, head: str = "") -> None:
+    def _activate(self, job_id: str, job: Job | None = None, head: Head = NO_HEAD) -> None:
         self.order.set_eligible(job_id, False)
         if job_id not in self._activating:
             self._activating[job_id] = self._spawn(self._bring_up(job_id, job, head))
 
-    async def _bring_up(self, job_id: str, job: Job | None, head: str) -> None:
+    async def _bring_up(self, job_id: str, job: Job | None, head: Head) -> None:
         """Run the job, as it stands in the ledger unless it was just read."""
         run: JobRun | None = None
         try:

@@ -9,13 +9,14 @@ from pathlib import Path
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.request import SpeechBody, resolve
+from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import NewJob
 from rhapsode.model import Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
-from rhapsode.text.plan import WINDOW
+from rhapsode.text.plan import WINDOW, PlanBatch
 
 LOCAL_OWNER = "local"
 _POLL_S = 5.0
@@ -79,9 +80,15 @@ class JobService:
             # a job that ends with its waiter is another request than one that stays
             fingerprint=f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else "",
         )
+        window = body.text[:WINDOW]
+        planning: asyncio.Future[PlanBatch] | None = None
+        if attached:  # somebody waits: plan while the job is stored
+            options = plan_options(new.request, described.info)
+            planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
+            planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         if created:
-            self.scheduler.submit(job, body.text[:WINDOW])
+            self.scheduler.submit(job, Head(window, planning))
         return job
 
     def require_engine(self) -> None:
@@ -155,6 +162,8 @@ class JobService:
     async def wait(self, job_id: str) -> Job:
         """Wait until the job has ended."""
         with self.shop.hub.watch(job_id, END_EVENTS) as watch:
+            if job_id in self.scheduler.overview:  # not over yet, and this will hear of it
+                await watch.wait(_POLL_S)
             while True:
                 job = await self.job(job_id)
                 if job.status.is_terminal or job.deleted:

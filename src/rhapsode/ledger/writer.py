@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_TURNS = 4
+"""Commands of so many turns of the event loop make one group, so that those that one event brings about (a batch is planned, its
+first segment is claimed) wake the thread once and sync the disk once."""
 GROUP_LIMIT = 256
 """Commands per transaction: bounds how long the first of them waits for the last."""
 EXIT_CODE = 70
@@ -85,9 +88,8 @@ class Writer:
         if self._closed:
             raise LedgerError("The ledger is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
-        # All commands of one turn of the event loop make one group: the thread is woken once, the disk synced once.
         if not self._called:
-            self._loop.call_soon(self._hand_over)
+            self._loop.call_soon(self._linger, _TURNS)
         self._called.append(_Command(lambda transaction: function(transaction, *args, **kwargs), future))
         return await future
 
@@ -97,6 +99,12 @@ class Writer:
         self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _linger(self, turns: int) -> None:
+        if turns > 1:
+            self._loop.call_soon(self._linger, turns - 1)
+        else:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         if self._called:
