@@ -266,6 +266,8 @@ class Event:
     type: str
     at: float
     data: Mapping[str, object]
+    job: Job | None = field(default=None, compare=False)
+    """The job as it stands behind this; only on events of its end, when they are fresh from the ledger."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from rhapsode.model import Event
+from rhapsode.model import Event, Job
 
 END_EVENTS = frozenset({"job.completed", "job.failed", "job.cancelled", "job.deleted"})
 
@@ -15,6 +15,8 @@ class Watch:
     def __init__(self, types: Collection[str] | None) -> None:
         self.ended = False
         """Whether the job's end was among it, ever."""
+        self.job: Job | None = None
+        """How the job stood at the newest event that told it."""
         self._types = types
         self._event = asyncio.Event()
 
@@ -22,6 +24,7 @@ class Watch:
         """Take note of an event."""
         if self._types is None or event.type in self._types:
             self.ended |= event.type in END_EVENTS
+            self.job = event.job or self.job
             self._event.set()
 
     async def wait(self, timeout_s: float | None = None) -> bool:

@@ -188,12 +188,9 @@ class Joiner:
             )
             if assembler is None:
                 return True
-            made = await in_thread(assembler.finish)
-            if self._first and not await asyncio.shield(self._first.stored):
-                self._first = None
-                return False
-            await uninterrupted(self._publish(made))
-            return True
+            published = await uninterrupted(self._publish(await in_thread(assembler.finish)))
+            self._first = None
+            return published
         finally:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -237,9 +234,13 @@ class Joiner:
         if states:
             self._on_lost(states[0])
 
-    async def _publish(self, made: Assembled) -> None:
+    async def _publish(self, made: Assembled) -> bool:
+        """Make the file the job's result; False when its first take was not stored in the end."""
         name = result_name(self._job, self._shop.clock())
         await self._shop.results.adopt(self._path, name)
+        if self._first and not await self._first.stored:
+            await self._shop.results.delete(name)
+            return False
         copy = await self._save(name)
         result = Result(
             name=name,
@@ -256,6 +257,7 @@ class Joiner:
             if copy:
                 await asyncio.to_thread(copy.unlink, missing_ok=True)
             raise
+        return True
 
     async def _save(self, name: str) -> Path | None:
         """Keep a copy for the user when that is wanted; that it cannot be kept is no reason to fail."""

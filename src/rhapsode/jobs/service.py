@@ -164,6 +164,8 @@ class JobService:
         with self.shop.hub.watch(job_id, END_EVENTS) as watch:
             if job_id in self.scheduler.overview:  # not over yet, and this will hear of it
                 await watch.wait(_POLL_S)
+                if watch.job:
+                    return watch.job
             while True:
                 job = await self.job(job_id)
                 if job.status.is_terminal or job.deleted:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from rhapsode.ledger.database import Database
 from rhapsode.ledger.rows import Row, to_json
 from rhapsode.ledger.schema import events
-from rhapsode.model import Event
+from rhapsode.model import Event, Job
 
 _INSERT_EVENT = events.insert()
 
@@ -55,10 +55,10 @@ class Transaction:
         sql, _ = self._compile(statement)
         self._cursor.executemany(sql, rows)
 
-    def emit(self, job_id: str, seq: int, type_: str, data: Mapping[str, object]) -> None:
-        """Write an event, to be published once it is durable. ``seq`` comes from the job row's counter."""
+    def emit(self, job_id: str, seq: int, type_: str, data: Mapping[str, object], job: Job | None = None) -> None:
+        """Write an event, to be published once it is durable, with ``job``. ``seq`` comes from the job row's counter."""
         self.run(_INSERT_EVENT, job_id=job_id, seq=seq, type=type_, at=self.now, data=to_json(data))
-        self.events.append(Event(job_id, seq, type_, self.now, data))
+        self.events.append(Event(job_id, seq, type_, self.now, data, job))
 
     # -- for the writer -----------------------------------------------------------------------------------------
 

@@ -208,7 +208,7 @@ def complete_job(tx: Transaction, fence: Fence, result: Result, ttl_s: float) ->
         raise refusal(fence, "its result")
     job = to_job(row)
     data = {"result": result.name, "format": result.format, "size": result.size, "samples": result.samples}
-    tx.emit(job.id, job.event_seq, "job.completed", {**data, "rate": result.rate})
+    tx.emit(job.id, job.event_seq, "job.completed", {**data, "rate": result.rate}, job)
     return job
 
 
@@ -219,7 +219,7 @@ def fail_job(tx: Transaction, fence: Fence, error: str, segment: int | None, ttl
         raise refusal(fence, "its failure")
     job = to_job(row)
     tx.run(_PAUSE_SEGMENTS, job=job.id)
-    tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment})
+    tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment}, job)
     return job
 
 
@@ -233,7 +233,7 @@ def cancel_job(tx: Transaction, job_id: str, reason: str, ttl_s: float) -> Job:
         return job
     job = to_job(row)
     tx.run(_PAUSE_SEGMENTS, job=job_id)
-    tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason})
+    tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason}, job)
     return job
 
 
