@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from rhapsode.errors import Conflict, Gone, Refused
 from rhapsode.ledger.base import PlanPart
 from rhapsode.ledger.sql import SqlLedger
-from rhapsode.model import Event, Fence, JobStatus, SegmentStatus
+from rhapsode.model import TRANSITIONS, Event, Fence, JobStatus, SegmentStatus
 from tests.contract.ledger_values import BUDGET, RESULT, TTL_S, new_job, plan, take
 
 T = TypeVar("T")
@@ -64,6 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model: dict[str, JobModel] = {}
         self.keys: dict[str, str] = {}
         self.published: dict[str, list[int]] = {}
+        self.seen: dict[str, JobStatus] = {}
         self.made = 0
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -250,6 +251,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for job_id, expected in self.model.items():
             job = self.run(self.ledger.get_job(job_id))
             assert job is not None
+            before = self.seen.get(job_id, job.status)
+            assert job.status is before or job.status in TRANSITIONS[before]
+            self.seen[job_id] = job.status
             assert (job.status, job.deleted, job.event_seq) == (expected.status, expected.deleted, expected.seq)
             assert self.published[job_id] == list(range(1, expected.seq + 1))
             if expected.deleted:
