@@ -41,16 +41,16 @@ def measure_idle(setup: Setup) -> Outcome:
             peer = stack.enter_context(piper_http(setup.folder)).client()
             arms["http"] = lambda text: peer.timed("/synthesize", {"text": text})
         names = list(arms)
-        texts = (text for text in sentences(2) if 50 <= len(text) <= 90)
+        texts = (text for text in sentences(2) if 66 <= len(text) <= 74)
         turns = random.Random(1)
-        for _ in range(max(setup.size(8 * setup.runs, 6), 6)):
+        for _ in range(max(setup.size(16 * setup.runs, 6), 6)):
             text = next(texts)
             turns.shuffle(names)
             for name in names:
                 times.setdefault(name, []).append(arms[name](text))
     best = min((str(layout) for layout in _LAYOUTS), key=lambda name: median(times[name]))
     figure, bare_ms = _ms(times["tts"]), _ms(times[best])
-    what = f"short POST /tts, idle ({len(times['tts'])} sentences of 50 to 90 characters)"
+    what = f"short POST /tts, idle ({len(times['tts'])} sentences of 66 to 74 characters)"
     around = _ms_spread(times["tts"])
     rows = [Row(what, figure, "ms", 1.15 * bare_ms + 20, False, f"bare engine ({best})", bare_ms, around)]
     if "http" in times:
@@ -100,7 +100,7 @@ def _long_request(server: Running, text: str) -> Iterator[None]:
 def measure_loaded(setup: Setup) -> Outcome:
     """Short requests, and a job of five segments, without and with a job of 500 segments beside them."""
     long_text = text_of_segments(setup.size(500, 120), 3)
-    texts = (text for text in sentences(4) if 50 <= len(text) <= 90)
+    texts = (text for text in sentences(4) if 66 <= len(text) <= 74)
     per_round = setup.size(6, 4)
     times: dict[str, list[float]] = {name: [] for name in ("idle", "loaded", "five idle", "five loaded", "http")}
 
