@@ -2,10 +2,9 @@
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread
-from typing import Any
 
 from bench._bare import Bare, Layout
 from bench._http import Client
@@ -16,6 +15,9 @@ from bench._text import planned, sentences, spoken, text_of_segments
 
 _LAYOUTS = (Layout("engine", 1, 2), Layout("voice", 1, 2), Layout("stock", 1, 2))
 _FIVE = 5
+_REST_S = 0.1
+"""Before each sentence: threads of onnxruntime as it comes go on turning for a while, and would slow down who is next."""
+_HTTP = "Piper's HTTP server"
 
 
 def _ms(values: list[float]) -> float:
@@ -27,41 +29,52 @@ def _ms_spread(values: list[float]) -> tuple[float, float]:
     return 1000 * low, 1000 * high
 
 
-def measure_idle(setup: Setup) -> Outcome:
-    """One sentence, new each time, spoken by everyone in turn; who follows whom changes from text to text."""
-    times: dict[str, list[float]] = {}
-    with ExitStack() as stack:
-        arms: dict[str, Any] = {}
+@contextmanager
+def _rivals(setup: Setup) -> Iterator[Iterator[tuple[str, Callable[[str], float]]]]:
+    """Each rival by its name, with what speaks a text and gives the seconds; loaded only while it is its turn."""
+
+    def turns() -> Iterator[tuple[str, Callable[[str], float]]]:
         for layout in _LAYOUTS:
-            bare = stack.enter_context(Bare(layout, setup.models))
-            arms[str(layout)] = lambda text, bare=bare: bare.speak(spoken(planned(text)))
-        client = stack.enter_context(rhapsode(setup.folder, PIPER)).client()
-        arms["tts"] = client.speak
+            with Bare(layout, setup.models) as bare:
+                yield str(layout), lambda text, bare=bare: bare.speak(spoken(planned(text)))  # type: ignore[misc]
         if has_piper_http():
-            peer = stack.enter_context(piper_http(setup.folder)).client()
-            arms["http"] = lambda text: peer.timed("/synthesize", {"text": text})
-        names = list(arms)
-        texts = (text for text in sentences(2) if 66 <= len(text) <= 74)
-        turns = random.Random(1)
-        for _ in range(max(setup.size(16 * setup.runs, 6), 6)):
-            text = next(texts)
-            turns.shuffle(names)
-            for name in names:
-                times.setdefault(name, []).append(arms[name](text))
+            with piper_http(setup.folder) as server:
+                peer = server.client()
+                yield _HTTP, lambda text: peer.timed("/synthesize", {"text": text})
+
+    yield turns()
+
+
+def measure_idle(setup: Setup) -> Outcome:
+    """One sentence, new each time, spoken by the server and by one rival at a time; who begins is drawn anew."""
+    times: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {}
+    texts = (text for text in sentences(2) if 66 <= len(text) <= 74)
+    turns = random.Random(1)
+    with rhapsode(setup.folder, PIPER) as server, _rivals(setup) as rivals:
+        client = server.client()
+        for name, speak in rivals:
+            both = [(beside.setdefault(name, []), client.speak), (times.setdefault(name, []), speak)]
+            for _ in range(setup.size(12 * setup.runs, 6)):
+                text = next(texts)
+                turns.shuffle(both)
+                for kept, arm in both:
+                    time.sleep(_REST_S)
+                    kept.append(arm(text))
     best = min((str(layout) for layout in _LAYOUTS), key=lambda name: median(times[name]))
-    figure, bare_ms = _ms(times["tts"]), _ms(times[best])
-    what = f"short POST /tts, idle ({len(times['tts'])} sentences of 66 to 74 characters)"
-    around = _ms_spread(times["tts"])
-    rows = [Row(what, figure, "ms", 1.15 * bare_ms + 20, False, f"bare engine ({best})", bare_ms, around)]
-    if "http" in times:
-        http = _ms(times["http"])
-        rows.append(Row("the same", figure, "ms", http + 10, False, "Piper's HTTP server", http, around))
+    rows = [_idle_row(beside[best], times[best], f"bare engine ({best})", 1.15, 20)]
+    if _HTTP in times:
+        rows.append(_idle_row(beside[_HTTP], times[_HTTP], _HTTP, 1, 10))
     rows += [
-        Row(f"bare: {layout}", _ms(times[str(layout)]), "ms", spread=_ms_spread(times[str(layout)]))
-        for layout in _LAYOUTS
-        if str(layout) != best
+        _idle_row(beside[name], times[name], f"bare engine ({name})") for name in map(str, _LAYOUTS) if name != best
     ]
-    return Outcome(rows, {"seconds": times})
+    return Outcome(rows, {"seconds": times, "beside": beside})
+
+
+def _idle_row(ours: list[float], theirs: list[float], name: str, factor: float = 0, plus_ms: float = 0) -> Row:
+    what = f"short POST /tts, idle ({len(ours)} sentences of 66 to 74 characters)"
+    limit = factor * _ms(theirs) + plus_ms if factor else None
+    return Row(what, _ms(ours), "ms", limit, False, name, _ms(theirs), _ms_spread(ours))
 
 
 @contextmanager
