@@ -5,6 +5,9 @@ RhapsodeError
 │   ├── NotFound            a job, voice, reference or segment that does not exist
 │   └── TooLarge            over a set limit
 ├── ConfigError             a setting is wrong: names key, value and bound
+├── Unauthorized            no key, or one that is unknown, expired or revoked
+├── Forbidden               the key does not grant this
+├── QuotaExceeded           the key's limits are used up; when to try again
 ├── Conflict                the job is not in a status that allows this
 ├── Gone                    cancelled, deleted or expired
 ├── Unavailable             cannot serve now; try again later
@@ -57,6 +60,29 @@ class TooLarge(InvalidInput):
 
 class ConfigError(RhapsodeError):
     """A setting is wrong; the message names key, value and bound."""
+
+
+class Unauthorized(RhapsodeError):
+    """No key was shown, or one that is unknown, expired or revoked."""
+
+
+class Forbidden(RhapsodeError):
+    """The caller's key does not grant this."""
+
+
+class QuotaExceeded(RhapsodeError):
+    """A limit of the caller's key is used up.
+
+    Args:
+        message: Names the limit, its bound and what is used.
+        limit: The limit's name, as in :class:`rhapsode.model.Limits`.
+        retry_after_s: When there will be room again, seconds.
+    """
+
+    def __init__(self, message: str, limit: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class Conflict(RhapsodeError):

@@ -232,6 +232,14 @@ class Job:
     result: Result | None = None
     warnings: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    batch_id: str | None = None
+    custom_id: str | None = None
+    """What the client calls this item of its batch."""
+    webhook_url: str | None = None
+    redo_of: str | None = None
+    """The completed job one of whose segments this job makes again."""
+    redo_revision: int | None = None
+    """Revision of that job's result which this one's replaces."""
 
     @property
     def fence(self) -> "Fence":
@@ -266,6 +274,8 @@ class Event:
     type: str
     at: float
     data: Mapping[str, object]
+    pos: int = 0
+    """Place among the events of all jobs; grows with every commit."""
     job: Job | None = field(default=None, compare=False)
     """The job as it stands behind this; only on events of its end, when they are fresh from the ledger."""
 
@@ -284,6 +294,59 @@ class Voice:
     sample_rate: int
     gain_db: float = 0.0
     """Levels the voices against each other on the timeline."""
+
+
+class Scope(StrEnum):
+    """What a caller may do. Each stands for itself alone, except that ADMIN is all of them."""
+
+    SUBMIT = "submit"
+    """Ask for speech, and change, cancel and delete jobs."""
+    READ = "read"
+    """See jobs, hear and fetch their audio."""
+    ADMIN = "admin"
+    """All of it, for the jobs of all owners; keys, settings, the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an owner is granted; None is without bound."""
+
+    requests_per_minute: int | None = None
+    queued_jobs: int | None = None
+    """Unfinished jobs at once."""
+    chars_per_day: int | None = None
+    """Characters submitted per day, UTC."""
+    stored_bytes: int | None = None
+    """Finished files at once."""
+    priority: Priority = Priority.INTERACTIVE
+    """The highest class; what asks for more gets this."""
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf something is done."""
+
+    owner: str
+    scopes: frozenset[Scope] = frozenset(Scope)
+    limits: Limits = NO_LIMITS
+    key_id: str | None = None
+    """The key that was shown, if any."""
+
+    def may(self, scope: Scope) -> bool:
+        """Whether this is granted."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs can be seen: one owner's, or everybody's (None)."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
+
+LOCAL = Caller("local")
+"""Whoever uses a server without keys, the command line and embedding programs."""
 
 
 def new_job_id() -> str:

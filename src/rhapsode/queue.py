@@ -18,11 +18,11 @@ from rhapsode.datadir import DataDirLock
 from rhapsode.errors import Conflict, Gone, NotFound, RhapsodeError
 from rhapsode.jobs.callback import CALLBACK_ENGINE, CallbackRunner
 from rhapsode.jobs.request import SpeechBody
-from rhapsode.jobs.service import LOCAL_OWNER, JobService
+from rhapsode.jobs.service import JobService
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import AudioFormat, Job, JobStatus, Priority, SpeechRequest, is_job_id, new_job_id
+from rhapsode.model import LOCAL, AudioFormat, Job, JobStatus, Priority, SpeechRequest, is_job_id, new_job_id
 from rhapsode.settings import Settings
 
 
@@ -128,7 +128,7 @@ class TTSJobQueue:
         shop = self._open()
         speech = SpeechRequest(CALLBACK_ENGINE, str(body.get("predefined_voice_id") or ""), output_format=_format(body))
         text = json.dumps(body, ensure_ascii=False)
-        job, _ = await shop.ledger.submit(NewJob(new_job_id(), LOCAL_OWNER, speech, text, Priority.NORMAL))
+        job, _ = await shop.ledger.submit(NewJob(new_job_id(), LOCAL.owner, speech, text, Priority.NORMAL))
         if self._runner is not None:
             self._runner.submit(job.id)
         return job.id

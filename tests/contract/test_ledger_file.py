@@ -170,7 +170,7 @@ async def test_migrations_build_the_schema(path: Path) -> None:
 
 async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
     async with opened(path) as ledger:
-        database = ledger._database
+        database = ledger.store._database
         assert database is not None
         with closing(database.writer_cursor()) as cursor:
             settings = [
@@ -182,9 +182,9 @@ async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
 
 async def test_readers_cannot_write(path: Path) -> None:
     async with opened(path) as ledger:
-        assert ledger._database is not None
+        assert ledger.store._database is not None
         with (
-            ledger._database.reader() as connection,
+            ledger.store._database.reader() as connection,
             pytest.raises(sa.exc.OperationalError, match="readonly"),
         ):
             connection.exec_driver_sql("DELETE FROM jobs")
@@ -193,8 +193,8 @@ async def test_readers_cannot_write(path: Path) -> None:
 async def test_a_full_disk_refuses_the_group_and_the_process_lives(path: Path) -> None:
     async with opened(path) as ledger:
         job = await begin(ledger)
-        assert ledger._database is not None
-        with closing(ledger._database.writer_cursor()) as cursor:
+        assert ledger.store._database is not None
+        with closing(ledger.store._database.writer_cursor()) as cursor:
             pages = cursor.execute("PRAGMA page_count").fetchone()[0]
             cursor.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
             answers = await asyncio.gather(
@@ -299,11 +299,11 @@ async def test_a_refused_command_publishes_nothing_and_undoes_only_itself(path: 
 
 async def test_commands_of_one_moment_share_a_commit(path: Path) -> None:
     async with opened(path) as ledger:
-        assert ledger._database is not None
+        assert ledger.store._database is not None
         statements: list[str] = []
-        ledger._database.writer_cursor().connection.set_trace_callback(statements.append)
+        ledger.store._database.writer_cursor().connection.set_trace_callback(statements.append)
         await asyncio.gather(*(ledger.submit(new_job()) for _ in range(2 * GROUP_LIMIT)))
-        ledger._database.writer_cursor().connection.set_trace_callback(None)
+        ledger.store._database.writer_cursor().connection.set_trace_callback(None)
         assert statements.count("COMMIT") == 2
 
 

@@ -14,7 +14,7 @@ from rhapsode.audio.loudness import LoudnessMeter
 from rhapsode.errors import EngineUnloaded
 from rhapsode.jobs import scheduler
 from rhapsode.jobs.service import JobService
-from rhapsode.model import Event, JobStatus
+from rhapsode.model import Caller, Event, JobStatus
 from tests.integration.test_never_hangs import body, ended, service_in
 
 LONG = "Slow words of a long text. " * 60
@@ -71,8 +71,8 @@ async def test_short_work_is_served_though_the_cap_is_full_of_books(tmp_path: Pa
 async def test_owners_share_equally_whatever_the_number_of_their_jobs(tmp_path: Path):
     async with service_in(tmp_path) as service:
         log = Log(service, "segment.started")
-        many = [await service.submit(body(LONG, **SLOW), owner="bob") for _ in range(4)]
-        one = await service.submit(body(LONG, **SLOW), owner="ann")
+        many = [await service.submit(body(LONG, **SLOW), caller=Caller("bob")) for _ in range(4)]
+        one = await service.submit(body(LONG, **SLOW), caller=Caller("ann"))
         async with asyncio.timeout(20):
             while log.ids.count(one.id) < 12:
                 await asyncio.sleep(0.01)

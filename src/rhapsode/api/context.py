@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from rhapsode.jobs.service import JobService
+from rhapsode.model import LOCAL, Caller
 from rhapsode.settings import Settings
 
 
@@ -22,6 +23,18 @@ async def _context(request: Request) -> Context:  # async: anything else would w
 
 
 Ctx = Annotated[Context, Depends(_context)]
+
+
+async def _caller(_: Request) -> Caller:
+    return LOCAL
+
+
+Reader = Annotated[Caller, Depends(_caller)]
+"""Whoever asks, granted to read."""
+Submitter = Annotated[Caller, Depends(_caller)]
+"""Whoever asks, granted to submit and to change jobs."""
+Admin = Annotated[Caller, Depends(_caller)]
+"""Whoever asks, granted everything."""
 
 
 def root_of(request: Request) -> str:

@@ -1,6 +1,7 @@
 """Every error leaves as ``application/problem+json`` (RFC 9457), with ``detail`` as one string for old clients."""
 
 import logging
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -12,7 +13,19 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from rhapsode.api.connection import ClientLeft
-from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, RhapsodeError, StorageFull, TooLarge, Unavailable
+from rhapsode.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    RhapsodeError,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
 from rhapsode.jobs.takes import JobEnded
 from rhapsode.model import Job, JobStatus
 
@@ -26,6 +39,9 @@ _CODES: Sequence[tuple[type[RhapsodeError], int, str]] = (
     (TooLarge, 413, "too_large"),
     (StorageFull, 507, "storage_full"),
     (Unavailable, 503, "unavailable"),
+    (Unauthorized, 401, "unauthorized"),
+    (Forbidden, 403, "forbidden"),
+    (QuotaExceeded, 429, "quota_exceeded"),
     (Conflict, 409, "conflict"),
     (Gone, 410, "gone"),
 )
@@ -86,8 +102,8 @@ async def _on_ours(_: Request, error: Exception) -> Response:
         if isinstance(error, kind):
             status, code = kind_status, kind_code
             break
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Unavailable | QuotaExceeded):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if status == 500:
         log.error("request failed: %s", error)
     return problem(status, code, detail, pointers, headers)

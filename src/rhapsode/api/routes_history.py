@@ -6,9 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from rhapsode.api.context import Ctx, root_of
+from rhapsode.api.context import Ctx, Reader, root_of
 from rhapsode.errors import InvalidInput
-from rhapsode.jobs.service import LOCAL_OWNER
 from rhapsode.model import Job, JobStatus, is_job_id
 
 router = APIRouter(tags=["jobs"])
@@ -20,13 +19,14 @@ _MOST = 500
 async def history(
     request: Request,
     ctx: Ctx,
+    caller: Reader,
     status: Annotated[JobStatus | None, Query(description="Only jobs of this status.")] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST, description="Most jobs in one answer.")] = 50,
     cursor: Annotated[str | None, Query(description="``next_cursor`` of the answer before.")] = None,
 ) -> JSONResponse:
     """Jobs, newest first, each as its status says; ``next_cursor`` leads to older ones and is null at the end."""
     before = _read_cursor(cursor) if cursor else None
-    found = await ctx.service.shop.ledger.list_jobs(LOCAL_OWNER, status, before, limit + 1)
+    found = await ctx.service.shop.ledger.list_jobs(caller.sees, status, before, limit + 1)
     more = len(found) > limit
     following = _cursor_behind(found[limit - 1]) if more else None
     jobs = [await ctx.service.status(job, root_of(request)) for job in found[:limit]]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from rhapsode.api.audio import live_response, result_response
-from rhapsode.api.context import Ctx, root_of
+from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.errors import job_failed, problem
 from rhapsode.errors import Gone, InvalidInput
 from rhapsode.model import AudioFormat, Job, JobStatus
@@ -17,17 +17,17 @@ _RETRY_AFTER_S = 2
 
 
 @router.get("/status")
-async def status(job_id: str, request: Request, ctx: Ctx) -> JSONResponse:
+async def status(job_id: str, request: Request, ctx: Ctx, caller: Reader) -> JSONResponse:
     """Where the job stands."""
-    job = await ctx.service.living(job_id)
+    job = await ctx.service.living(job_id, caller)
     return JSONResponse(await ctx.service.status(job, root_of(request)), headers={"Cache-Control": "no-store"})
 
 
 @router.head("/result", include_in_schema=False)
 @router.get("/result")
-async def result(job_id: str, request: Request, ctx: Ctx) -> Response:
+async def result(job_id: str, request: Request, ctx: Ctx, caller: Reader) -> Response:
     """The finished file."""
-    job = await ctx.service.living(job_id)
+    job = await ctx.service.living(job_id, caller)
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
         headers = {"Retry-After": str(_RETRY_AFTER_S), "Cache-Control": "no-store"}
         return problem(425, "too_early", f"job {job.id} is {job.status}, {job.progress:g} % done", headers=headers)
@@ -40,13 +40,14 @@ async def audio(
     job_id: str,
     request: Request,
     ctx: Ctx,
+    caller: Reader,
     wanted: Annotated[
         str | None, Query(alias="format", description="mp3, opus, aac, wav, pcm or flac; as the result when left out.")
     ] = None,
     segment: Annotated[str | None, Query(description="First segment to hear.")] = None,
 ) -> Response:
     """The audio while it is made; once the job is completed, the finished file with ranges."""
-    job = await ctx.service.living(job_id)
+    job = await ctx.service.living(job_id, caller)
     audio_format = _format(wanted) or job.request.output_format
     start = _segment(segment, job)
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
@@ -59,25 +60,25 @@ async def audio(
 
 
 @router.delete("")
-async def cancel(job_id: str, ctx: Ctx, purge: bool = False) -> JSONResponse:
+async def cancel(job_id: str, ctx: Ctx, caller: Submitter, purge: bool = False) -> JSONResponse:
     """Cancel an unfinished job; with ``purge=true`` delete it and all its audio."""
     if purge:
-        await ctx.service.purge(job_id)
+        await ctx.service.purge(job_id, caller)
         return JSONResponse({"message": f"Job {job_id} deleted"})
-    job = await ctx.service.cancel(job_id)
+    job = await ctx.service.cancel(job_id, caller)
     return JSONResponse({"message": f"Job {job.id} cancelled successfully"})
 
 
 @router.post("/keep")
-async def keep(job_id: str, request: Request, ctx: Ctx, keep: bool = True) -> JSONResponse:
+async def keep(job_id: str, request: Request, ctx: Ctx, caller: Submitter, keep: bool = True) -> JSONResponse:
     """Exempt the job from expiry; ``keep=false`` lets it expire again."""
-    return JSONResponse(await ctx.service.status(await ctx.service.keep(job_id, keep), root_of(request)))
+    return JSONResponse(await ctx.service.status(await ctx.service.keep(job_id, keep, caller), root_of(request)))
 
 
 @router.post("/retry")
-async def retry(job_id: str, request: Request, ctx: Ctx) -> JSONResponse:
+async def retry(job_id: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Queue a failed or cancelled job again; good takes are kept."""
-    return JSONResponse(await ctx.service.status(await ctx.service.retry(job_id), root_of(request)), 202)
+    return JSONResponse(await ctx.service.status(await ctx.service.retry(job_id, caller), root_of(request)), 202)
 
 
 async def _finished(ctx: Ctx, job: Job, request: Request) -> Response:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from rhapsode.api.audio import live_response, result_response
 from rhapsode.api.body import read_speech
 from rhapsode.api.connection import while_connected
-from rhapsode.api.context import Ctx, root_of
+from rhapsode.api.context import Ctx, Submitter, root_of
 from rhapsode.api.errors import job_failed
 from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.status import links
@@ -30,11 +30,11 @@ _AUDIO: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/tts", openapi_extra=_BODY, responses=_AUDIO, response_class=Response)
-async def speak(request: Request, ctx: Ctx) -> Response:
+async def speak(request: Request, ctx: Ctx, caller: Submitter) -> Response:
     """Speak a text and answer with the audio. The job is cancelled when the client leaves."""
     body = await read_speech(request, ctx.settings.limits.max_body_bytes)
     ctx.service.require_engine()
-    job = await ctx.service.submit(body, attached=True, idempotency_key=request.headers.get("idempotency-key"))
+    job = await ctx.service.submit(body, caller, attached=True, idempotency_key=request.headers.get("idempotency-key"))
     if body.stream:
         return await live_response(ctx.service, job, request, job.request.output_format)
     async with ctx.service.attend(job):
@@ -45,10 +45,10 @@ async def speak(request: Request, ctx: Ctx) -> Response:
 
 
 @router.post("/tts/enqueue", status_code=202, openapi_extra=_BODY)
-async def enqueue(request: Request, ctx: Ctx) -> JSONResponse:
+async def enqueue(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Store a job and answer at once: it survives from here on."""
     body = await read_speech(request, ctx.settings.limits.max_body_bytes)
-    job = await ctx.service.submit(body, idempotency_key=request.headers.get("idempotency-key"))
+    job = await ctx.service.submit(body, caller, idempotency_key=request.headers.get("idempotency-key"))
     root = root_of(request)
     base = links(job.id, root)
     answer = {

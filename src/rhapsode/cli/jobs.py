@@ -18,7 +18,6 @@ from rhapsode.client import Client, JobInfo
 from rhapsode.compose import open_shop
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import NotFound, RhapsodeError
-from rhapsode.jobs.service import LOCAL_OWNER
 from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import Ledger
 from rhapsode.model import JobStatus
@@ -112,7 +111,7 @@ def _with_ledger(settings: Settings, work: Callable[[Ledger], Awaitable[T]]) -> 
 
 
 async def _list(ledger: Ledger, status: JobStatus | None, limit: int) -> Sequence[JobInfo]:
-    found = await ledger.list_jobs(LOCAL_OWNER, status, limit=limit)
+    found = await ledger.list_jobs(None, status, limit=limit)
     return [msgspec.convert(job_status(job, None, "no server runs", time.time()), JobInfo) for job in found]
 
 

@@ -14,11 +14,10 @@ from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import Job, Priority, is_job_id, new_job_id
+from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
-LOCAL_OWNER = "local"
 _POLL_S = 5.0
 _REFERENCE_SUFFIXES = frozenset({".wav", ".mp3"})
 
@@ -37,7 +36,7 @@ class JobService:
     async def submit(
         self,
         body: SpeechBody,
-        owner: str = LOCAL_OWNER,
+        caller: Caller = LOCAL,
         attached: bool = False,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -45,7 +44,7 @@ class JobService:
 
         Args:
             body: What to speak.
-            owner: On whose behalf.
+            caller: On whose behalf.
             attached: Cancel it when its last waiter leaves; its first characters are interactive.
             idempotency_key: The same key with the same body gives the same job again.
 
@@ -69,7 +68,7 @@ class JobService:
             resolved = resolve(body, self.settings, described, self.references, default)
         new = NewJob(
             id=new_job_id(),
-            owner=owner,
+            owner=caller.owner,
             request=resolved.request,
             text=body.text,
             priority=resolved.priority,
@@ -77,6 +76,7 @@ class JobService:
             warnings=resolved.warnings,
             tags=tuple(body.tags),
             idempotency_key=idempotency_key,
+            limits=caller.limits,
             # a job that ends with its waiter is another request than one that stays
             fingerprint=f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else "",
         )
@@ -102,25 +102,25 @@ class JobService:
 
     # -- look ---------------------------------------------------------------------------------------------------
 
-    async def job(self, job_id: str) -> Job:
+    async def job(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """The job, tombstones included.
 
         Raises:
-            NotFound: No such job; any malformed id is simply unknown.
+            NotFound: No such job; any malformed id, and a job that the caller may not see, is simply unknown.
         """
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
-        if job is None:
+        if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
         return job
 
-    async def living(self, job_id: str) -> Job:
+    async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """The job, unless it is a tombstone.
 
         Raises:
             NotFound: No such job.
             Gone: It was deleted or has expired.
         """
-        job = await self.job(job_id)
+        job = await self.job(job_id, caller)
         if job.deleted:
             raise Gone(f"job {job_id} was deleted or has expired")
         return job
@@ -195,42 +195,42 @@ class JobService:
 
     # -- change -------------------------------------------------------------------------------------------------
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """Cancel an unfinished job; a cancelled one is returned as it is.
 
         Raises:
             NotFound, Gone: As in :meth:`living`.
             Conflict: It has completed or failed.
         """
-        job = await self.living(job_id)
+        job = await self.living(job_id, caller)
         return await self.shop.ledger.cancel_job(job.id, "cancelled by the user")
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """Queue a failed or cancelled job again; good takes are kept.
 
         Raises:
             NotFound, Gone: As in :meth:`living`.
             Conflict: It is queued, running or completed.
         """
-        job = await self.shop.ledger.retry_job((await self.living(job_id)).id)
+        job = await self.shop.ledger.retry_job((await self.living(job_id, caller)).id)
         self.scheduler.submit(job)
         return job
 
-    async def keep(self, job_id: str, kept: bool = True) -> Job:
+    async def keep(self, job_id: str, kept: bool = True, caller: Caller = LOCAL) -> Job:
         """Exempt a job from expiry, or no longer.
 
         Raises:
             NotFound, Gone: As in :meth:`living`.
         """
-        return await self.shop.ledger.keep_job((await self.living(job_id)).id, kept)
+        return await self.shop.ledger.keep_job((await self.living(job_id, caller)).id, kept)
 
-    async def purge(self, job_id: str) -> None:
+    async def purge(self, job_id: str, caller: Caller = LOCAL) -> None:
         """Delete a job's text, takes and result; a tombstone stays.
 
         Raises:
             NotFound, Gone: As in :meth:`living`.
         """
-        before = await self.shop.ledger.purge_job((await self.living(job_id)).id)
+        before = await self.shop.ledger.purge_job((await self.living(job_id, caller)).id)
         self.scheduler.forget(job_id)
         if before.result:
             await self.shop.results.delete(before.result.name)

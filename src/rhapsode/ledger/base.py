@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rhapsode.model import (
+    NO_LIMITS,
     Event,
     Fence,
     Job,
     JobStatus,
+    Limits,
     Priority,
     Result,
     Segment,
@@ -42,6 +44,11 @@ class NewJob:
     idempotency_key: str | None = None
     fingerprint: str = ""
     """Hash of the validated body before the seed was drawn; compared when the key exists already."""
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook_url: str | None = None
+    limits: Limits = NO_LIMITS
+    """What the owner is granted; checked in the transaction that inserts the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +205,8 @@ class Ledger(Protocol):
     async def purge_job(self, job_id: str) -> Job:
         """Delete text, segments, events and result row; what stays is a tombstone. An unfinished job is cancelled first.
 
+        Event ``job.deleted``, the only one that stays, and the last.
+
         Returns:
             The job as it was before, so that its bytes can be removed after the rows.
 
@@ -273,8 +282,20 @@ class Ledger(Protocol):
         """Events with ``seq`` > ``after``, in order."""
         ...
 
+    async def events_of_all(self, owner: str | None, after: int, limit: int = 500) -> tuple[Sequence[Event], int]:
+        """Events of all the owner's jobs (of all jobs for None) with ``pos`` > ``after``, in the order of their commits.
+
+        Returns:
+            At most ``limit`` events, and how far this has looked: where to go on. It equals ``after`` when there is nothing.
+        """
+        ...
+
+    async def event_marks(self) -> tuple[int, int]:
+        """``pos`` of the newest event, and of the newest that was pruned: who has seen less than that may miss some."""
+        ...
+
     async def expire_jobs(self, now: float, limit: int = 100) -> Sequence[Job]:
-        """Turn jobs whose time is over into tombstones, rows first.
+        """Turn jobs whose time is over into tombstones, rows first; event ``job.deleted`` of each.
 
         Returns:
             The jobs as they were, so that their result bytes can be removed after a grace period.

@@ -17,7 +17,7 @@ from rhapsode.ledger.rows import (
     to_job,
     to_segment_state,
 )
-from rhapsode.ledger.schema import LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, segments, takes
+from rhapsode.ledger.schema import LISTED, LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, marks, segments, takes
 from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 
 IN_LIMIT = 500
@@ -41,6 +41,18 @@ _EVENTS = (
     .order_by(events.c.seq)
     .limit(bindparam("limit"))
 )
+_SCAN = 5_000
+"""Events looked at in one go for those of one owner."""
+_ALL_EVENTS = sa.select(events).where(events.c.pos > bindparam("after")).order_by(events.c.pos)
+_SCANNED = _ALL_EVENTS.limit(_SCAN).subquery()
+_OWN_EVENTS = (
+    sa.select(*_SCANNED.c, jobs.c.owner)
+    .join_from(_SCANNED, jobs, _SCANNED.c.job_id == jobs.c.id)
+    .order_by(_SCANNED.c.pos)
+)
+_EVENT_MARKS = sa.select(
+    sa.func.coalesce(sa.func.max(events.c.pos), 0), sa.select(marks.c.pruned_pos).scalar_subquery()
+)
 _COUNTS = sa.select(jobs.c.status, sa.func.count()).where(LIVE).group_by(jobs.c.status)
 _WAITING_CHARS = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.text_chars - jobs.c.chars_done), 0)).where(
     LIVE, UNFINISHED
@@ -62,7 +74,7 @@ def list_jobs(
     limit: int,
 ) -> Sequence[Job]:
     """See :meth:`rhapsode.ledger.base.Ledger.list_jobs`."""
-    query = sa.select(*JOB_COLUMNS).where(LIVE).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    query = sa.select(*JOB_COLUMNS).where(LISTED).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     if status is not None:
@@ -95,6 +107,25 @@ def list_events(connection: sa.Connection, job_id: str, after: int, limit: int) 
     """See :meth:`rhapsode.ledger.base.Ledger.events`."""
     rows = connection.execute(_EVENTS, {"job": job_id, "after": after, "limit": limit})
     return [to_event(row) for row in rows]
+
+
+def events_of_all(connection: sa.Connection, owner: str | None, after: int, limit: int) -> tuple[Sequence[Event], int]:
+    """See :meth:`rhapsode.ledger.base.Ledger.events_of_all`."""
+    found: list[Event] = []
+    for *row, of in connection.execute(_OWN_EVENTS, {"after": after}):
+        event = to_event(row)
+        if owner is None or of == owner:
+            found.append(event)
+        after = event.pos
+        if len(found) == limit:
+            break
+    return found, after
+
+
+def event_marks(connection: sa.Connection) -> tuple[int, int]:
+    """See :meth:`rhapsode.ledger.base.Ledger.event_marks`."""
+    newest, pruned = connection.execute(_EVENT_MARKS).one()
+    return max(newest, pruned), pruned
 
 
 def unreferenced_takes(connection: sa.Connection, limit: int) -> Sequence[str]:

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, to_job
-from rhapsode.ledger.schema import LEFTOVER, LIVE, events, job_texts, jobs, segments, takes
+from rhapsode.ledger.schema import LEFTOVER, LIVE, events, job_texts, jobs, marks, segments, takes
 from rhapsode.ledger.transaction import Transaction
-from rhapsode.ledger.transitions import IS_JOB, cancel_job, find
+from rhapsode.ledger.transitions import IS_JOB, NEXT_EVENT, cancel_job, find
 from rhapsode.model import Job
 
 STEP_ROWS = 1000
@@ -20,7 +20,8 @@ STEP_ROWS = 1000
 _BURY = (
     sa.update(jobs)
     .where(IS_JOB)
-    .values(**NO_RESULT, deleted=True, expires_at=None, idempotency_key=None, tags="[]", warnings="[]")
+    .values(**NEXT_EVENT, **NO_RESULT, deleted=True, expires_at=None, idempotency_key=None, tags="[]", warnings="[]")
+    .returning(jobs.c.event_seq)
 )
 _EXPIRED = (
     sa.select(*JOB_COLUMNS)
@@ -42,11 +43,16 @@ def _delete_some(table: sa.Table, key: sa.Column[int]) -> sa.Delete:
     return sa.delete(table).where(table.c.job_id == bindparam("job"), key.in_(some))
 
 
-_DELETIONS = (
-    _delete_some(job_texts, job_texts.c.piece),
-    _delete_some(segments, segments.c.idx),
-    _delete_some(events, events.c.seq),
+_DELETIONS = (_delete_some(job_texts, job_texts.c.piece), _delete_some(segments, segments.c.idx))
+_OLD_EVENTS = sa.and_(events.c.job_id == bindparam("job"), events.c.type != "job.deleted")
+_PRUNE = (
+    sa.delete(events)
+    .where(
+        events.c.pos.in_(sa.select(events.c.pos).where(_OLD_EVENTS).order_by(events.c.seq).limit(bindparam("limit")))
+    )
+    .returning(events.c.pos)
 )
+_MARK = sa.update(marks).where(marks.c.pruned_pos < bindparam("pos")).values(pruned_pos=bindparam("pos"))
 
 
 def bury(tx: Transaction, job_id: str, ttl_s: float) -> Job:
@@ -54,7 +60,7 @@ def bury(tx: Transaction, job_id: str, ttl_s: float) -> Job:
     job = find(tx, job_id)
     if not job.status.is_terminal:
         cancel_job(tx, job_id, "The job was deleted.", ttl_s)
-    tx.run(_BURY, job=job_id)
+    _make_tombstone(tx, job_id, "deleted")
     return job
 
 
@@ -62,8 +68,14 @@ def bury_expired(tx: Transaction, now: float, limit: int) -> Sequence[Job]:
     """Make jobs whose time is over tombstones; the jobs as they were before."""
     expired = [to_job(row) for row in tx.all(_EXPIRED, now=now, limit=limit)]
     for job in expired:
-        tx.run(_BURY, job=job.id)
+        _make_tombstone(tx, job.id, "expired")
     return expired
+
+
+def _make_tombstone(tx: Transaction, job_id: str, reason: str) -> None:
+    row = tx.one(_BURY, job=job_id)
+    assert row is not None  # noqa: S101 - the caller found it in this transaction
+    tx.emit(job_id, row[0], "job.deleted", {"reason": reason})
 
 
 def leftovers(tx: Transaction) -> Sequence[str]:
@@ -78,6 +90,11 @@ def empty(tx: Transaction, job_id: str) -> bool:
         room -= tx.run(deletion, job=job_id, limit=room)
         if room <= 0:
             return False
+    pruned = tx.all(_PRUNE, job=job_id, limit=room)
+    if pruned:
+        tx.run(_MARK, pos=max(pos for (pos,) in pruned))
+    if len(pruned) == room:
+        return False
     tx.run(_EMPTIED, job=job_id)
     return True
 

@@ -98,6 +98,10 @@ def job_values(new: NewJob, epoch: int, now: float) -> dict[str, Any]:
         "tags": to_json(new.tags),
         "idempotency_key": new.idempotency_key,
         "fingerprint": new.fingerprint,
+        "voice": new.request.voice,
+        "batch_id": new.batch_id,
+        "custom_id": new.custom_id,
+        "webhook_url": new.webhook_url,
     }
 
 
@@ -110,6 +114,7 @@ def to_job(row: Row) -> Job:
         kept, deleted, _emptied, error, failed_segment,
         result_name, result_format, result_size, result_digest, result_samples, result_rate, result_revision,
         warnings, tags, _idempotency_key, _fingerprint,
+        _voice, batch_id, custom_id, webhook_url, redo_of, redo_revision,
     ) = row  # fmt: skip
     result = None
     if result_name is not None:
@@ -154,6 +159,11 @@ def to_job(row: Row) -> Job:
         result=result,
         warnings=to_strings(warnings),
         tags=to_strings(tags),
+        batch_id=batch_id,
+        custom_id=custom_id,
+        webhook_url=webhook_url,
+        redo_of=redo_of,
+        redo_revision=redo_revision,
     )
 
 
@@ -239,5 +249,5 @@ def to_take(row: Row) -> Take:
 
 def to_event(row: Row) -> Event:
     """An event from a row of the ``events`` table."""
-    job_id, seq, type_, at, data = row
-    return Event(job_id, seq, type_, at, _data.decode(data))
+    pos, job_id, seq, type_, at, data = row
+    return Event(job_id, seq, type_, at, _data.decode(data), pos)

@@ -71,12 +71,20 @@ jobs = sa.Table(
     sa.Column("tags", sa.Text, nullable=False),
     sa.Column("idempotency_key", sa.Text),
     sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("voice", sa.Text, nullable=False),  # as in the request, to search by
+    sa.Column("batch_id", sa.Text),
+    sa.Column("custom_id", sa.Text),
+    sa.Column("webhook_url", sa.Text),
+    sa.Column("redo_of", sa.Text),  # the completed job whose segment this one makes again; such a job is in no list
+    sa.Column("redo_revision", sa.Integer),  # revision of that job's result which its new one replaces
 )
 
 LIVE = jobs.c.deleted.is_(sa.false())
 """Not a tombstone. Literal, like the conditions below, so that partial indexes apply."""
 UNFINISHED = jobs.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
 RETRIABLE = jobs.c.status.in_([sa.literal_column("'failed'"), sa.literal_column("'cancelled'")])
+LISTED = sa.and_(LIVE, jobs.c.redo_of.is_(None))
+"""What a history shows."""
 LEFTOVER = sa.and_(jobs.c.deleted.is_(sa.true()), jobs.c.emptied.is_(sa.false()))
 """A tombstone whose text, segments and events are still being deleted."""
 
@@ -92,6 +100,9 @@ _partial("ix_jobs_expiry", jobs.c.expires_at.is_not(None), jobs.c.expires_at)
 _partial("ix_jobs_leftover", LEFTOVER, jobs.c.id)
 _partial("ix_jobs_result", jobs.c.result_name.is_not(None), jobs.c.result_name)
 _partial("ux_jobs_idempotency", jobs.c.idempotency_key.is_not(None), jobs.c.owner, jobs.c.idempotency_key, unique=True)
+
+_partial("ix_jobs_batch", jobs.c.batch_id.is_not(None), jobs.c.batch_id, jobs.c.id)
+_partial("ix_jobs_redo", jobs.c.redo_of.is_not(None), jobs.c.redo_of, jobs.c.id)
 
 job_texts = sa.Table(
     "job_texts",
@@ -155,13 +166,133 @@ _partial("ix_segments_take", segments.c.take_digest.is_not(None), segments.c.tak
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("pos", sa.Integer, primary_key=True),  # place among the events of all jobs: grows, is never used again
+    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+sa.Index("ux_events_seq", events.c.job_id, events.c.seq, unique=True)
+
+# One row: what is known of the whole ledger.
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # always 1
+    sa.Column("pruned_pos", sa.Integer, nullable=False),  # no event up to here is certain to be there still
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("total", sa.Integer, nullable=False),  # items that were sent, those that were refused included
+    sa.Column("errors", sa.Text, nullable=False),  # of the refused items
+    sa.Column("webhook_url", sa.Text),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("fingerprint", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+_partial(
+    "ux_batches_idempotency",
+    batches.c.idempotency_key.is_not(None),
+    batches.c.owner,
+    batches.c.idempotency_key,
+    unique=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # SHA-256 of the secret, hex
+    sa.Column("hint", sa.Text, nullable=False),  # how the secret begins, to tell keys apart
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("limits", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+    sa.Column("last_used_at", sa.Float),
+    sqlite_with_rowid=False,
+)
+
+sa.Index("ux_api_keys_digest", api_keys.c.digest, unique=True)
+
+# Browsers that signed in with a key.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),  # SHA-256 of the cookie's value, hex
+    sa.Column("key_id", sa.Text, sa.ForeignKey(api_keys.c.id, ondelete="CASCADE"), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+sa.Index("ix_sessions_key", sessions.c.key_id)
+
+# What an owner had spoken on a day, UTC, to hold against a quota.
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True),  # days since the epoch
+    sa.Column("chars", sa.Integer, nullable=False),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),  # "whsec_…"; needed in the clear to sign with
+    sa.Column("types", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("disabled_at", sa.Float),
+    sa.Column("disabled_because", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+sa.Index("ix_webhook_endpoints_owner", webhook_endpoints.c.owner)
+
+# The outbox: written with the transition that they tell of, sent afterwards.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),  # "msg_…": the webhook-id, the same in every try
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("endpoint_id", sa.Text),  # none for the webhook_url of a job or batch
+    sa.Column("job_id", sa.Text),
+    sa.Column("batch_id", sa.Text),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),  # pending, delivered, failed
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("next_at", sa.Float),
+    sa.Column("delivered_at", sa.Float),
+    sa.Column("last_try_at", sa.Float),
+    sa.Column("last_status", sa.Integer),  # of HTTP
+    sa.Column("last_error", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+_partial("ix_deliveries_due", deliveries.c.next_at.is_not(None), deliveries.c.next_at, deliveries.c.id)
+sa.Index("ix_deliveries_owner", deliveries.c.owner, deliveries.c.created_at, deliveries.c.id)
+sa.Index("ix_deliveries_job", deliveries.c.job_id)
 
 
 def insert(table: sa.Table) -> sqlite.Insert:

@@ -1,11 +1,8 @@
-"""The ledger in an SQL database: one writer that commits in groups, a few readers."""
+"""Jobs, segments, takes and events in an SQL database."""
 
 # ruff: noqa: D102 - what the methods promise stands in the contract
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -14,15 +11,13 @@ import sqlalchemy as sa
 from rhapsode.errors import LedgerError
 from rhapsode.ledger import queries, retention, segment_transitions, transitions
 from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Waiting
-from rhapsode.ledger.database import READERS, Database
+from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
-from rhapsode.ledger.writer import Writer, exit_process
+from rhapsode.ledger.writer import exit_process
 from rhapsode.model import Event, Fence, Job, JobStatus, Result, SegmentState, SegmentStatus, Take
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 class SqlLedger(Ledger):
@@ -43,35 +38,20 @@ class SqlLedger(Ledger):
         ttl_s: float,
         on_fatal: Callable[[LedgerError], None] = exit_process,
     ) -> None:
-        self._url_or_path = url_or_path
+        self.store = Store(url_or_path, clock, on_fatal)
         self._clock = clock
         self._ttl_s = ttl_s
-        self._on_fatal = on_fatal
-        self._callbacks: list[Callable[[Sequence[Event]], None]] = []
-        self._database: Database | None = None
-        self._writer: Writer | None = None
-        self._readers: ThreadPoolExecutor | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> int:
-        database = await asyncio.to_thread(Database, self._url_or_path)
-        epoch = await asyncio.to_thread(database.begin_epoch, self._clock())
-        self._database = database
-        self._writer = Writer(database, epoch, self._clock, self._publish, self._on_fatal)
-        self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
-        return epoch
+        return await self.store.open()
 
     async def close(self) -> None:
-        if self._database is None or self._writer is None or self._readers is None:
-            return
-        await self._writer.close()
-        await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._database.close)
-        self._database = self._writer = self._readers = None
+        await self.store.close()
 
     def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
-        self._callbacks.append(callback)
+        self.store.on_event(callback)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
@@ -159,6 +139,12 @@ class SqlLedger(Ledger):
     async def events(self, job_id: str, after: int = 0, limit: int = 500) -> Sequence[Event]:
         return await self._read(queries.list_events, job_id, after, limit)
 
+    async def events_of_all(self, owner: str | None, after: int, limit: int = 500) -> tuple[Sequence[Event], int]:
+        return await self._read(queries.events_of_all, owner, after, limit)
+
+    async def event_marks(self) -> tuple[int, int]:
+        return await self._read(queries.event_marks)
+
     async def expire_jobs(self, now: float, limit: int = 100) -> Sequence[Job]:
         expired = await self._write(retention.bury_expired, now, limit)
         for job_id in await self._write(retention.leftovers):
@@ -186,24 +172,7 @@ class SqlLedger(Ledger):
             pass
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._writer is None:
-            raise LedgerError("The ledger is not open.")
-        return await self._writer.call(command, *args, **kwargs)
+        return await self.store.write(command, *args, **kwargs)
 
     async def _read(self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._database is None or self._readers is None:
-            raise LedgerError("The ledger is not open.")
-        database = self._database
-
-        def run() -> T:
-            with database.reader() as connection:
-                return query(connection, *args, **kwargs)
-
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
-
-    def _publish(self, events: Sequence[Event]) -> None:
-        for callback in self._callbacks:
-            try:
-                callback(events)
-            except Exception:  # a listener's mistake must not hold up the answers of this commit
-                log.exception("A listener of ledger events failed")
+        return await self.store.read(query, *args, **kwargs)

@@ -10,7 +10,11 @@ from rhapsode.ledger.rows import Row, to_json
 from rhapsode.ledger.schema import events
 from rhapsode.model import Event, Job
 
-_INSERT_EVENT = events.insert()
+_INSERT_EVENT = (
+    events.insert()
+    .values(job_id=sa.bindparam("job"), **{name: sa.bindparam(name) for name in ("seq", "type", "at", "data")})
+    .returning(events.c.pos)
+)
 
 
 class Transaction:
@@ -57,8 +61,9 @@ class Transaction:
 
     def emit(self, job_id: str, seq: int, type_: str, data: Mapping[str, object], job: Job | None = None) -> None:
         """Write an event, to be published once it is durable, with ``job``. ``seq`` comes from the job row's counter."""
-        self.run(_INSERT_EVENT, job_id=job_id, seq=seq, type=type_, at=self.now, data=to_json(data))
-        self.events.append(Event(job_id, seq, type_, self.now, data, job))
+        row = self.one(_INSERT_EVENT, job=job_id, seq=seq, type=type_, at=self.now, data=to_json(data))
+        assert row is not None  # noqa: S101 - an INSERT returns its row
+        self.events.append(Event(job_id, seq, type_, self.now, data, row[0], job))
 
     # -- for the writer -----------------------------------------------------------------------------------------
 
