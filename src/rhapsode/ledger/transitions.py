@@ -27,6 +27,7 @@ _BY_KEY = sa.select(*JOB_COLUMNS).where(
     jobs.c.idempotency_key == bindparam("key"),
     jobs.c.idempotency_key.is_not(None),
 )
+_FINGERPRINT = jobs.c.keys().index("fingerprint")
 _INSERT = jobs.insert()
 _INSERT_TEXT = job_texts.insert()
 _START = (
@@ -164,7 +165,7 @@ def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
     if new.idempotency_key is not None:
         row = tx.one(_BY_KEY, key_owner=new.owner, key=new.idempotency_key)
         if row is not None:
-            if row[-1] != new.fingerprint:
+            if row[_FINGERPRINT] != new.fingerprint:
                 raise InvalidInput(
                     f"Idempotency-Key {new.idempotency_key!r} was used before with another body: send a new key.",
                     "Idempotency-Key",
