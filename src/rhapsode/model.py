@@ -244,7 +244,7 @@ class Job:
     @property
     def fence(self) -> "Fence":
         """What a write to this job must present."""
-        return Fence(self.id, self.epoch, self.run)
+        return Fence(self.id, self.epoch, self.run, self.attached)
 
     @property
     def progress(self) -> float:
@@ -263,6 +263,8 @@ class Fence:
     job_id: str
     epoch: int
     run: int
+    fleeting: bool = False
+    """The job ends with its server: nothing that is written before its end needs to outlive a loss of power."""
 
 
 @dataclass(frozen=True, slots=True)

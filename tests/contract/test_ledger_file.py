@@ -180,6 +180,27 @@ async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
         assert settings == ["wal", 2, 1]
 
 
+async def test_only_the_way_of_an_attached_job_does_not_await_the_disk(path: Path) -> None:
+    async with opened(path) as ledger:
+        database = ledger.store._database
+        assert database is not None
+
+        def syncs() -> bool:
+            with closing(database.writer_cursor()) as cursor:
+                return bool(cursor.execute("PRAGMA synchronous").fetchone()[0] == 2)
+
+        for attached in (True, False):
+            job, _ = await ledger.submit(new_job(attached=attached))
+            assert syncs() is not attached
+            await ledger.start_job(job.fence)
+            assert syncs() is not attached
+            await asyncio.gather(ledger.warn_job(job.id, ["one that lasts, beside it"]), ledger.start_job(job.fence))
+            assert syncs()
+            await ledger.start_job(job.fence)
+            await ledger.fail_job(job.fence, "its end")
+            assert syncs()
+
+
 async def test_readers_cannot_write(path: Path) -> None:
     async with opened(path) as ledger:
         assert ledger.store._database is not None

@@ -5,8 +5,9 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from rhapsode.api import errors, routes_health, routes_history, routes_jobs, routes_speech, routes_voices
+from rhapsode.api import errors, openapi, routes_health, routes_history, routes_jobs, routes_speech, routes_voices
 from rhapsode.api.context import Context
+from rhapsode.api.request_id import RequestId
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
 
@@ -25,9 +26,11 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
         allow_origins=["*", "null"],
         allow_methods=["GET", "POST", "OPTIONS", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings"],
+        expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings", "X-Request-Id"],
     )
+    app.add_middleware(RequestId)
     errors.install(app)
     for routes in (routes_speech, routes_history, routes_jobs, routes_voices, routes_health):
         app.include_router(routes.router)
+    openapi.install(app)
     return app

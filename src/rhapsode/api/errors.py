@@ -2,9 +2,7 @@
 
 import logging
 import math
-import uuid
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +11,8 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from rhapsode.api.connection import ClientLeft
+from rhapsode.api.problems import CATALOGUE
+from rhapsode.api.request_id import HEADER, request_id
 from rhapsode.errors import (
     Conflict,
     Forbidden,
@@ -58,21 +58,24 @@ def problem(
 
     Args:
         status: HTTP status.
-        code: Stable word for programs.
+        code: Stable word for programs, from the catalogue.
         detail: One sentence for people.
         errors: One entry per wrong field: ``pointer`` (JSON pointer into the body) and ``detail``.
         headers: More headers.
     """
+    kind = CATALOGUE[code]
+    name = request_id()
     body: dict[str, object] = {
-        "type": f"urn:rhapsode:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "type": kind.type,
+        "title": kind.title,
         "status": status,
         "code": code,
         "detail": detail,
-        "request_id": str(uuid.uuid4()),
+        "request_id": name,
     }
     if errors:
         body["errors"] = list(errors)
+    headers = {**(headers or {}), HEADER: name}
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
 
@@ -105,7 +108,7 @@ async def _on_ours(_: Request, error: Exception) -> Response:
     if isinstance(error, Unavailable | QuotaExceeded):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if status == 500:
-        log.error("request failed: %s", error)
+        log.error("request %s failed: %s", request_id(), error)
     return problem(status, code, detail, pointers, headers)
 
 
@@ -132,7 +135,7 @@ async def _on_http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("request %s: %s %s failed", request_id(), request.method, request.url.path, exc_info=error)
     return problem(500, "internal", "internal error; the server's log has the cause")
 
 

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from rhapsode.api.audio import live_response, result_response
 from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.errors import job_failed, problem
+from rhapsode.api.schemas import Message, Status
 from rhapsode.errors import Gone, InvalidInput
 from rhapsode.model import AudioFormat, Job, JobStatus
 
@@ -16,7 +17,7 @@ router = APIRouter(prefix="/tts/{job_id}", tags=["jobs"])
 _RETRY_AFTER_S = 2
 
 
-@router.get("/status")
+@router.get("/status", responses={200: {"model": Status}})
 async def status(job_id: str, request: Request, ctx: Ctx, caller: Reader) -> JSONResponse:
     """Where the job stands."""
     job = await ctx.service.living(job_id, caller)
@@ -59,7 +60,7 @@ async def audio(
     return await live_response(ctx.service, job, request, audio_format, start)
 
 
-@router.delete("")
+@router.delete("", responses={200: {"model": Message}})
 async def cancel(job_id: str, ctx: Ctx, caller: Submitter, purge: bool = False) -> JSONResponse:
     """Cancel an unfinished job; with ``purge=true`` delete it and all its audio."""
     if purge:
@@ -69,13 +70,13 @@ async def cancel(job_id: str, ctx: Ctx, caller: Submitter, purge: bool = False) 
     return JSONResponse({"message": f"Job {job.id} cancelled successfully"})
 
 
-@router.post("/keep")
+@router.post("/keep", responses={200: {"model": Status}})
 async def keep(job_id: str, request: Request, ctx: Ctx, caller: Submitter, keep: bool = True) -> JSONResponse:
     """Exempt the job from expiry; ``keep=false`` lets it expire again."""
     return JSONResponse(await ctx.service.status(await ctx.service.keep(job_id, keep, caller), root_of(request)))
 
 
-@router.post("/retry")
+@router.post("/retry", status_code=202, responses={202: {"model": Status}})
 async def retry(job_id: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Queue a failed or cancelled job again; good takes are kept."""
     return JSONResponse(await ctx.service.status(await ctx.service.retry(job_id, caller), root_of(request)), 202)

@@ -10,6 +10,7 @@ from rhapsode.api.body import read_speech
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Ctx, Submitter, root_of
 from rhapsode.api.errors import job_failed
+from rhapsode.api.schemas import Enqueued
 from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.status import links
 from rhapsode.model import JobStatus
@@ -44,7 +45,7 @@ async def speak(request: Request, ctx: Ctx, caller: Submitter) -> Response:
     return await result_response(ctx.service, job, request)
 
 
-@router.post("/tts/enqueue", status_code=202, openapi_extra=_BODY)
+@router.post("/tts/enqueue", status_code=202, openapi_extra=_BODY, responses={202: {"model": Enqueued}})
 async def enqueue(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Store a job and answer at once: it survives from here on."""
     body = await read_speech(request, ctx.settings.limits.max_body_bytes)

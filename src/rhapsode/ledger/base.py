@@ -1,8 +1,10 @@
 """The ledger contract: one method per transition. The ledger alone decides what is true.
 
 Every transition is compare-and-set, in one transaction with its event (numbered by the job row's counter). A method
-returns once its transaction is durable. Methods that write for a running job take a :class:`Fence`; a write whose epoch,
-run or attempt is no longer the current one raises :class:`rhapsode.errors.Refused` and changes nothing.
+returns once its transaction is durable; what is written on the way of an attached job, which ends with its server, is
+durable with whatever lasting transaction comes next, its own end at the latest. Methods that write for a running job take
+a :class:`Fence`; a write whose epoch, run or attempt is no longer the current one raises
+:class:`rhapsode.errors.Refused` and changes nothing.
 
 Commands are applied in the order in which they were called: a caller may issue ``claim`` and, without waiting for it,
 dispatch the segment and later issue ``complete_segment``.

@@ -87,6 +87,7 @@ class Database:
             else:
                 _check(self.path)
             self._engine = _engine(self.path, _WRITER_PRAGMAS, 1)
+            self._syncs = True
             self._readers = _engine(self.path, _READER_PRAGMAS, READERS)
             try:
                 _migrate(self._engine)
@@ -116,6 +117,14 @@ class Database:
     def writer_cursor(self) -> sqlite3.Cursor:
         """A cursor of the one connection that writes, which leaves BEGIN and COMMIT to its user."""
         return self._driver.cursor()
+
+    def sync_commits(self, wanted: bool) -> None:
+        """Whether commits from here on await the disk; not inside a transaction. In WAL mode one that does not is kept whole
+        by its checksum and synced with the next one that does.
+        """
+        if wanted != self._syncs:
+            self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._syncs = wanted
 
     def in_transaction(self) -> bool:
         """Whether the writing connection has a transaction open."""

@@ -56,7 +56,8 @@ class SqlLedger(Ledger):
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     async def submit(self, job: NewJob) -> tuple[Job, bool]:
-        return await self._write(transitions.submit, job)
+        write = self.store.write_fleeting if job.attached else self.store.write
+        return await write(transitions.submit, job)
 
     async def get_job(self, job_id: str) -> Job | None:
         return await self._read(queries.get_job, job_id)
@@ -77,7 +78,7 @@ class SqlLedger(Ledger):
         return await self._write(transitions.adopt, self._ttl_s)
 
     async def start_job(self, fence: Fence) -> Job:
-        return await self._write(transitions.start_job, fence)
+        return await self._write_on_the_way(fence, transitions.start_job, fence)
 
     async def complete_job(self, fence: Fence, result: Result) -> Job:
         return await self._write(transitions.complete_job, fence, result, self._ttl_s)
@@ -110,24 +111,28 @@ class SqlLedger(Ledger):
     # -- plan and segments --------------------------------------------------------------------------------------
 
     async def extend_plan(self, fence: Fence, part: PlanPart) -> Job:
-        return await self._write(segment_transitions.extend_plan, fence, part)
+        return await self._write_on_the_way(fence, segment_transitions.extend_plan, fence, part)
 
     async def claim(self, fence: Fence, index: int, input_key: str, shared: bool) -> Claim:
-        return await self._write(segment_transitions.claim, fence, index, input_key, shared)
+        return await self._write_on_the_way(fence, segment_transitions.claim, fence, index, input_key, shared)
 
     async def complete_segment(self, fence: Fence, index: int, attempt: int, input_key: str, take: Take) -> Job:
-        return await self._write(segment_transitions.complete_segment, fence, index, attempt, input_key, take)
+        return await self._write_on_the_way(
+            fence, segment_transitions.complete_segment, fence, index, attempt, input_key, take
+        )
 
     async def release_segment(self, fence: Fence, index: int, attempt: int) -> None:
-        await self._write(segment_transitions.release_segment, fence, index, attempt)
+        await self._write_on_the_way(fence, segment_transitions.release_segment, fence, index, attempt)
 
     async def fail_segment(
         self, fence: Fence, index: int, attempt: int, error: str, charge: bool, budget: int
     ) -> SegmentState:
-        return await self._write(segment_transitions.fail_segment, fence, index, attempt, error, charge, budget)
+        return await self._write_on_the_way(
+            fence, segment_transitions.fail_segment, fence, index, attempt, error, charge, budget
+        )
 
     async def reset_segment(self, fence: Fence, index: int) -> None:
-        await self._write(segment_transitions.reset_segment, fence, index)
+        await self._write_on_the_way(fence, segment_transitions.reset_segment, fence, index)
 
     async def segments(
         self, job_id: str, start: int = 0, limit: int = 256, status: SegmentStatus | None = None
@@ -173,6 +178,13 @@ class SqlLedger(Ledger):
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.store.write(command, *args, **kwargs)
+
+    async def _write_on_the_way(
+        self, fence: Fence, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Between a job's submit and its end."""
+        write = self.store.write_fleeting if fence.fleeting else self.store.write
+        return await write(command, *args, **kwargs)
 
     async def _read(self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.store.read(query, *args, **kwargs)

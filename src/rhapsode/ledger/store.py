@@ -73,6 +73,14 @@ class Store:
             raise LedgerError("The ledger is not open.")
         return await self._writer.call(command, *args, **kwargs)
 
+    async def write_fleeting(
+        self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for what a loss of power may undo."""
+        if self._writer is None:
+            raise LedgerError("The ledger is not open.")
+        return await self._writer.call_fleeting(command, *args, **kwargs)
+
     async def read(self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``query(connection, …)`` on what is committed."""
         if self._database is None or self._readers is None:

@@ -37,6 +37,8 @@ EXIT_CODE = 70
 class _Command:
     function: Callable[[Transaction], Any]
     future: asyncio.Future[Any]
+    lasting: bool
+    """Whether it must outlive a loss of power once it is answered."""
     result: Any = None
     error: Exception | None = None
 
@@ -85,12 +87,24 @@ class Writer:
             LedgerError: The ledger is closed, or the commit failed.
             StorageFull: The disk is full; nothing was written.
         """
+        return await self._call(lambda transaction: function(transaction, *args, **kwargs), lasting=True)
+
+    async def call_fleeting(
+        self, function: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for what may be lost with the machine's power, though not with this process: the disk is not awaited.
+
+        It never outlives something that was written before it, and is durable once something behind it is.
+        """
+        return await self._call(lambda transaction: function(transaction, *args, **kwargs), lasting=False)
+
+    async def _call(self, function: Callable[[Transaction], T], lasting: bool) -> T:
         if self._closed:
             raise LedgerError("The ledger is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._called:
             self._loop.call_soon(self._linger, _TURNS)
-        self._called.append(_Command(lambda transaction: function(transaction, *args, **kwargs), future))
+        self._called.append(_Command(function, future, lasting))
         return await future
 
     async def close(self) -> None:
@@ -148,6 +162,7 @@ class Writer:
     def _commit(self, group: Sequence[_Command]) -> None:
         if self._fatal is not None:
             raise self._fatal
+        self._database.sync_commits(any(command.lasting for command in group))
         self._transaction.execute("BEGIN IMMEDIATE")
         for command in group:
             self._attempt(command, alone=len(group) == 1)

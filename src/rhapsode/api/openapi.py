@@ -1,0 +1,44 @@
+"""The machine-readable description: FastAPI's, with the errors as they really are."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from rhapsode.api.schemas import ProblemDetails
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {
+    "description": "An error; docs/errors.md lists the kinds.",
+    "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="ProblemDetails")}}},
+}
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def install(app: FastAPI) -> None:
+    """Describe the application once, when it is first asked for."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _description(app)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    for name in _NOT_OURS:
+        schemas.pop(name, None)
+    problem = ProblemDetails.model_json_schema(ref_template=_REF)
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemDetails"] = problem
+    for path in found["paths"].values():
+        for method in _METHODS:
+            if method in path:
+                answers = path[method]["responses"]
+                answers.pop("422", None)  # FastAPI's own, which is never sent
+                answers["default"] = _PROBLEM
+    return found
