@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -134,25 +135,27 @@ def keep(name: str, outcome: Outcome, options: Mapping[str, object]) -> None:
 
 
 def write_page(names: Sequence[str], titles: Mapping[str, str]) -> None:
-    """Put the kept results of these benchmarks into docs/performance.md."""
-    parts: list[str] = []
-    about: dict[str, str] = {}
+    """Put the kept results of these benchmarks into docs/performance.md; a section without a kept result stays as it is."""
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    shown, _, after = rest.partition(_END)
+    intro, *old = re.split(r"^(?=### )", shown.strip() + "\n", flags=re.MULTILINE)
+    sections = {section.partition("\n")[0].removeprefix("### "): section for section in old}
     for name in names:
         path = RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        found = json.loads(path.read_text())
-        about = about or found["machine"]
-        fields = Row.__dataclass_fields__
-        rows = [Row(**{key: value for key, value in row.items() if key in fields}) for row in found["rows"]]
-        measured = f"{found['about']['at']} UTC, revision {found['about']['commit']}, {found['about']['runs']} runs"
-        lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
-        lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
-        quick = " **Quick run: too short to judge by.**" if found["about"]["quick"] else ""
-        parts.append(
-            f"### {titles[name]}\n\n`python bench/run.py {name}` · {measured}.{quick}\n\n" + "\n".join(lines) + "\n"
-        )
-    described = "Measured on: " + "; ".join(f"{key} {value}" for key, value in about.items()) + ".\n"
-    before, _, rest = PAGE.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    PAGE.write_text(before + "\n".join([_BEGIN, described, *parts]) + _END + after)
+        if path.exists():
+            found = json.loads(path.read_text())
+            sections[titles[name]] = _section(titles[name], found)
+            intro = "Measured on: " + "; ".join(f"{key} {value}" for key, value in found["machine"].items()) + ".\n"
+    parts = [sections[titles[name]].strip() + "\n" for name in names if titles[name] in sections]
+    PAGE.write_text(before + "\n".join([_BEGIN, intro.strip() + "\n", *parts]) + _END + after)
+
+
+def _section(title: str, found: Mapping[str, Any]) -> str:
+    about = found["about"]
+    fields = Row.__dataclass_fields__
+    rows = [Row(**{key: value for key, value in row.items() if key in fields}) for row in found["rows"]]
+    measured = f"{about['at']} UTC, revision {about['commit']}, {about['runs']} runs"
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    quick = " **Quick run: too short to judge by.**" if about["quick"] else ""
+    return f"### {title}\n\n`python bench/run.py {about['name']}` · {measured}.{quick}\n\n" + "\n".join(lines) + "\n"

@@ -139,6 +139,7 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
+    """Write or check; 1 when a page is out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is out of date")
     check = parser.parse_args().check
