@@ -34,6 +34,8 @@ class Server:
     url: str
     settings: Settings
     http: httpx.AsyncClient
+    stop: Callable[[], None] = lambda: None
+    """Begins to stop it, as SIGTERM would."""
 
     async def enqueue(self, text: str, **fields: object) -> str:
         """Queue a job; its id."""
@@ -77,7 +79,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     url, stop = ready.result()
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         try:
-            yield Server(url, settings, http)
+            yield Server(url, settings, http, stop)
         finally:
             stop()
             await task

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from rhapsode.api.app import create_app
+from rhapsode.api.app import closing_of, create_app
 from rhapsode.compose import running_service
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import ConfigError
@@ -51,11 +51,17 @@ def url_of(settings: Settings, sock: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and when it is about to end."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._closing = closing
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers end, those first that would go on for ever."""
+        self._closing.set()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
@@ -85,7 +91,8 @@ async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, C
     """
     with DataDirLock(settings.data_dir) as lock:
         async with running_service(settings) as service:
-            server = _Server(_uvicorn_config(settings, create_app(settings, service)))
+            app = create_app(settings, service)
+            server = _Server(_uvicorn_config(settings, app), closing_of(app))
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             up = asyncio.create_task(server.up.wait())
             await asyncio.wait((serving, up), return_when=asyncio.FIRST_COMPLETED)

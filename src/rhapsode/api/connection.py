@@ -22,7 +22,7 @@ async def while_connected(request: Request, work: Coroutine[object, object, T]) 
         ClientLeft: It closed the connection; ``work`` was cancelled and has ended.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -34,6 +34,7 @@ async def while_connected(request: Request, work: Coroutine[object, object, T]) 
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Wait until the client has closed the connection. Call after the body was read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
