@@ -4,6 +4,7 @@ Nothing here writes a date, a random serial number or a version of its own: the 
 """
 
 import hashlib
+import io
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -135,6 +136,18 @@ class FileEncoder:
         self._path.unlink(missing_ok=True)
 
 
+def encode(
+    samples: NDArray[np.float32], audio_format: AudioFormat, rate: int, tags: Mapping[str, str] = NO_TAGS
+) -> bytes:
+    """The same as the file that :class:`FileEncoder` writes, in memory: for short pieces."""
+    codec = _CODECS[audio_format]
+    file = io.BytesIO()
+    muxer = _Muxer(file, codec, rate, tags, codec.file_options)
+    muxer.write(samples)
+    muxer.finish()
+    return file.getvalue()
+
+
 class StreamEncoder:
     """Makes a live stream: what goes in comes out, encoded, at most 200 ms later.
 
@@ -165,7 +178,7 @@ class StreamEncoder:
 class _Writable(Protocol):
     """What PyAV needs to write to."""
 
-    def write(self, data: bytes) -> int: ...
+    def write(self, data: bytes, /) -> int: ...
 
 
 class _Sink:

@@ -91,7 +91,7 @@ class LoudnessPass:
 
     def __init__(self, options: TimelineOptions, loudness_lufs: float) -> None:
         self._target = loudness_lufs
-        self._ceiling = decibels(options.ceiling_db)
+        self._options = options
         self._timeline = Timeline(options)
         self._meter = LoudnessMeter(options.rate)
 
@@ -107,10 +107,15 @@ class LoudnessPass:
     def makeup(self) -> float:
         """The factor that brings the whole timeline to the loudness, its peak kept under the ceiling; 1 for silence."""
         self._meter.add(self._timeline.finish())
-        loudness = self._meter.integrated()
-        if loudness is None:
-            return 1.0
-        return min(decibels(self._target - loudness), self._ceiling / self._meter.peak)
+        return makeup_factor(self._meter, self._target, self._options)
 
     def abort(self) -> None:
         """Give up; there is nothing to undo."""
+
+
+def makeup_factor(meter: LoudnessMeter, loudness_lufs: float, options: TimelineOptions) -> float:
+    """The factor that brings what was measured to the loudness, its peak kept under the ceiling; 1 for silence."""
+    loudness = meter.integrated()
+    if loudness is None:
+        return 1.0
+    return min(decibels(loudness_lufs - loudness), decibels(options.ceiling_db) / meter.peak)

@@ -39,20 +39,31 @@ class Placed:
     """Behind the last sample."""
 
 
-class Placer:
-    """Finds the place of each take from lengths alone: for the timeline itself, and for subtitles and chapters without audio."""
+def pause_samples(pauses: Pauses, boundary: Boundary, rate: int) -> int:
+    """Samples of silence after a take that ends with ``boundary``, at ``rate`` Hz."""
+    return round(pauses.after(boundary) * rate)
 
-    def __init__(self, rate: int, pauses: Pauses) -> None:
+
+class Placer:
+    """Finds the place of each take from lengths alone: for the timeline itself, and for subtitles and chapters without audio.
+
+    Args:
+        rate: Hz.
+        pauses: Between takes.
+        start: Where the first take begins, in samples: behind those that are left out, and the pause after them.
+    """
+
+    def __init__(self, rate: int, pauses: Pauses, start: int = 0) -> None:
         self._rate = rate
         self._pauses = pauses
-        self._end = 0
+        self._end = start
         self._pause = 0
 
     def place(self, samples: int, boundary: Boundary) -> Placed:
         """Place the next take, ``samples`` long; ``boundary`` decides the pause after it, rounded to whole samples."""
         start = self._end + self._pause
         self._end = start + samples
-        self._pause = round(self._pauses.after(boundary) * self._rate)
+        self._pause = pause_samples(self._pauses, boundary, self._rate)
         return Placed(start, self._end)
 
 

@@ -71,4 +71,12 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
 def links(job_id: str, root: str = "") -> dict[str, str]:
     """Addresses of everything about a job."""
     base = f"{root}/tts/{job_id}"
-    return {"self": f"{base}/status", "result": f"{base}/result", "audio": f"{base}/audio", "cancel": base}
+    return {
+        "self": f"{base}/status",
+        "result": f"{base}/result",
+        "audio": f"{base}/audio",
+        "segments": f"{base}/segments",
+        "subtitles": f"{base}/subtitles.vtt",
+        "peaks": f"{base}/peaks",
+        "cancel": base,
+    }

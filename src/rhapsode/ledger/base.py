@@ -16,6 +16,7 @@ from typing import Protocol
 
 from rhapsode.model import (
     NO_LIMITS,
+    Boundary,
     Event,
     Fence,
     Job,
@@ -71,6 +72,19 @@ class Claim:
     attempt: int
     take: Take | None = None
     """Set when a stored take had the same input key: the segment is done already, nothing is to be run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The segments from the first on that are done without a gap, added up."""
+
+    segments: int = 0
+    samples: int = 0
+    """Of their takes alone, without pauses."""
+    boundaries: Mapping[Boundary, int] = field(default_factory=dict)
+    """How many of them end how."""
+    last: Boundary | None = None
+    """What ends the last of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +290,10 @@ class Ledger(Protocol):
         self, job_id: str, start: int = 0, limit: int = 256, status: SegmentStatus | None = None
     ) -> Sequence[SegmentState]:
         """Segments with index ≥ ``start`` in order, with takes; optionally only those of one status."""
+        ...
+
+    async def spoken(self, job_id: str, before: int | None = None) -> Spoken:
+        """What is done without a gap from the first segment on, at most up to (not with) segment ``before``."""
         ...
 
     # -- events, clean-up, overview -----------------------------------------------------------------------------

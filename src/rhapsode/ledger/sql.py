@@ -9,8 +9,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from rhapsode.errors import LedgerError
-from rhapsode.ledger import queries, retention, segment_transitions, transitions
-from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Waiting
+from rhapsode.ledger import queries, retention, segment_transitions, spoken_queries, transitions
+from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Spoken, Waiting
 from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import exit_process
@@ -138,6 +138,9 @@ class SqlLedger(Ledger):
         self, job_id: str, start: int = 0, limit: int = 256, status: SegmentStatus | None = None
     ) -> Sequence[SegmentState]:
         return await self._read(queries.list_segments, job_id, start, limit, status)
+
+    async def spoken(self, job_id: str, before: int | None = None) -> Spoken:
+        return await self._read(spoken_queries.spoken, job_id, before)
 
     # -- events, clean-up, overview -----------------------------------------------------------------------------
 
