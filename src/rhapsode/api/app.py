@@ -13,7 +13,9 @@ from rhapsode.api import (
     routes_health,
     routes_history,
     routes_jobs,
+    routes_segments,
     routes_speech,
+    routes_timeline,
     routes_voices,
 )
 from rhapsode.api.context import Context
@@ -43,6 +45,8 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     errors.install(app)
     for routes in (routes_speech, routes_events, routes_history, routes_jobs, routes_voices, routes_health):
         app.include_router(routes.router)
+    for media in (routes_segments, routes_timeline):
+        app.include_router(media.router)
     openapi.install(app)
     return app
 

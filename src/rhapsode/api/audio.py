@@ -8,16 +8,21 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
+from rhapsode.api.errors import job_failed, problem
+from rhapsode.api.ranges import is_range, matches, not_satisfiable
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.errors import Gone
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
-from rhapsode.model import AudioFormat, Job
+from rhapsode.model import AudioFormat, Job, JobStatus
 
+_NOT_SATISFIABLE = 416
+_RETRY_AFTER_S = 2
 _NEW_S = 60.0
 """Reading a result so soon behind its making does not move its expiry."""
 
@@ -40,6 +45,17 @@ def disposition(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
+def unfinished(job: Job, what: str) -> Response | None:
+    """The answer while ``what`` is not there: 425 as long as it may come, else how the job ended; None once it is completed."""
+    if job.status is JobStatus.COMPLETED:
+        return None
+    if job.status.is_terminal:
+        return job_failed(job)
+    headers = {"Retry-After": str(_RETRY_AFTER_S), "Cache-Control": "no-store"}
+    detail = f"{what} of job {job.id} is not there yet: the job is {job.status}, {job.progress:g} % done"
+    return problem(425, "too_early", detail, headers=headers)
+
+
 async def result_response(service: JobService, job: Job, request: Request) -> Response:
     """The finished file, with ranges, validators and a true length.
 
@@ -53,7 +69,7 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
         await service.shop.ledger.touch_result(job.id)
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
     headers: Mapping[str, str] = job_headers(job) | disposition(download_name(job)) | {"ETag": etag}
-    if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
+    if matches(request, etag):
         return Response(status_code=304, headers=headers)
     try:
         found = path.stat()
@@ -66,6 +82,24 @@ class _Finished(FileResponse):
     """A file, read in pieces so large that a short one is one piece: each costs a turn of a thread."""
 
     chunk_size = 512 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send; a range that cannot be satisfied is a problem like any other, one that says nothing is ignored."""
+        wanted = Headers(scope=scope).get("range")
+        if wanted is not None and not is_range(wanted):
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
+        refused = False
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal refused
+            refused = refused or message.get("status") == _NOT_SATISFIABLE
+            if not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, unless_refused)
+        if refused:
+            about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges")}
+            await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
 
 
 class LiveResponse(StreamingResponse):

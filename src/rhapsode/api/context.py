@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from rhapsode.api.waveforms import Waveforms
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
 from rhapsode.model import LOCAL, Caller
@@ -25,6 +26,7 @@ class Context:
     """A stream of events that has nothing to say says so after this long."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: streams end."""
+    waveforms: Waveforms = field(default_factory=Waveforms)
 
 
 async def _context(request: HTTPConnection) -> Context:  # async: anything else would wait for a thread

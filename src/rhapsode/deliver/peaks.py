@@ -35,9 +35,7 @@ class PeakMeter:
         loudness_lufs: That of the finished file, whose gain is then part of the values.
     """
 
-    def __init__(
-        self, options: TimelineOptions, samples: int, points: int, loudness_lufs: float | None = None
-    ) -> None:
+    def __init__(self, options: TimelineOptions, samples: int, points: int, loudness_lufs: float | None = None) -> None:
         self._options = options
         self._timeline = Timeline(options)
         self._samples = samples

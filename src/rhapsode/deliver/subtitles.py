@@ -5,18 +5,17 @@ words; its words are those that were spoken ("twenty dollars"), the cue shows th
 matched by their number, else by how far into the segment they stand.
 """
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from rhapsode.model import WordTiming
+from rhapsode.text.split import sentences
 
 LINE_CHARS = 42
 """Most characters of one line, as broadcasters have it."""
 _LINES = 2
-_SENTENCE_END = re.compile(r"""[.!?…。！？؟।]+["'”’»)\\]]*$""")
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 _MS = 1000
 
@@ -32,21 +31,26 @@ class Cue:
     """One or two, as written; plain text."""
 
 
-def cues(text: str, start: int, samples: int, rate: int, words: Sequence[WordTiming] = ()) -> Iterator[Cue]:
+def cues(
+    text: str, language: str, start: int, samples: int, rate: int, words: Sequence[WordTiming] = ()
+) -> Iterator[Cue]:
     """The cues of one segment, in order.
 
     Args:
         text: As the user wrote it.
+        language: Its language, such as ``en``; decides what ends a sentence.
         start: Where its take begins on the timeline, in samples.
         samples: How long the take is.
         rate: Hz.
         words: Timings inside the take; without them time is shared out by characters.
     """
-    tokens = [piece for word in text.split() for piece in _pieces(word)]
-    groups = [group for sentence in _sentences(tokens) for group in _balanced(sentence)]
+    run = " ".join(text.split())
+    groups: list[list[str]] = []
+    for first, behind in sentences(run, language):
+        groups += _balanced([piece for word in run[first:behind].split() for piece in _pieces(word)])
     if not groups or not samples:
         return
-    borders = _borders([len(group) for group in groups], tokens, samples, words)
+    borders = _borders(groups, samples, words)
     for group, (begin, end) in zip(groups, borders, strict=True):
         yield Cue((start + begin) / rate, (start + end) / rate, _lines(group))
 
@@ -95,15 +99,6 @@ def _holds_together(before: str, behind: str) -> bool:
     return unicodedata.category(behind)[0] == "M" or behind in _JOINERS or before in _JOINERS
 
 
-def _sentences(tokens: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of tokens that end like a sentence."""
-    begin = 0
-    for place, token in enumerate(tokens, 1):
-        if place == len(tokens) or _SENTENCE_END.search(token):
-            yield tokens[begin:place]
-            begin = place
-
-
 def _balanced(tokens: Sequence[str]) -> list[list[str]]:
     """As few cues as can be, and of those the most even: no single word flashes up at the end."""
     found = _filled(tokens, LINE_CHARS * _LINES + 1)
@@ -147,11 +142,10 @@ def _pairs(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield " ".join(tokens[:place]), " ".join(tokens[place:])
 
 
-def _borders(
-    counts: Sequence[int], tokens: Sequence[str], samples: int, words: Sequence[WordTiming]
-) -> list[tuple[int, int]]:
-    """First sample and the one behind the last of each group of ``counts`` tokens, inside the take."""
-    ends = list(accumulate(counts))
+def _borders(groups: Sequence[Sequence[str]], samples: int, words: Sequence[WordTiming]) -> list[tuple[int, int]]:
+    """First sample and the one behind the last of each group of tokens, inside the take."""
+    tokens = [token for group in groups for token in group]
+    ends = list(accumulate(len(group) for group in groups))
     cuts = _word_cuts(ends[:-1], tokens, words)
     if cuts is None:
         lengths = [0, *accumulate(len(token) for token in tokens)]
@@ -168,7 +162,7 @@ def _word_cuts(ends: Sequence[int], tokens: Sequence[str], words: Sequence[WordT
         return list(ends)
     if len(words) <= len(ends):
         return None
-    fraction = _fractions([token for token in tokens])
+    fraction = _fractions(tokens)
     spoken = _fractions([word.text for word in words])
     cuts: list[int] = []
     for left, end in zip(range(len(ends), 0, -1), ends, strict=True):
