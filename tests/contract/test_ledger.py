@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rhapsode.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
-from rhapsode.ledger.base import Ledger, PlanPart
-from rhapsode.model import Event, Fence, Job, JobStatus, Priority, SegmentStatus, new_job_id
+from rhapsode.ledger.base import Ledger, PlanPart, Spoken
+from rhapsode.model import Boundary, Event, Fence, Job, JobStatus, Priority, SegmentStatus, new_job_id
 from tests.contract.ledger_values import (
     BUDGET,
     REQUEST,
@@ -441,3 +441,22 @@ async def test_a_listener_that_raises_harms_nobody(ledger: Ledger, caplog: pytes
     await ledger.submit(new_job())
     assert [event.type for event in published] == ["job.queued"]
     assert "listener" in caplog.text
+
+
+async def test_what_is_spoken_is_added_up_to_the_first_gap(ledger: Ledger) -> None:
+    assert await ledger.spoken(new_job_id()) == Spoken()
+    job, _ = await ledger.submit(new_job("aa " * 5))
+    await ledger.start_job(job.fence)
+    parts = [replace(part, boundary=boundary) for part, boundary in zip(plan(5).segments, Boundary, strict=True)]
+    job = await ledger.extend_plan(job.fence, PlanPart(parts, 15, "", done=True))
+    assert await ledger.spoken(job.id) == Spoken()
+    for index in (0, 1, 3):
+        await speak(ledger, job, index)
+    ended = {part.boundary: 1 for part in parts[:2]}
+    assert await ledger.spoken(job.id) == Spoken(2, 200, ended, parts[1].boundary)
+    assert await ledger.spoken(job.id, before=9) == Spoken(2, 200, ended, parts[1].boundary)
+    assert await ledger.spoken(job.id, before=1) == Spoken(1, 100, {parts[0].boundary: 1}, parts[0].boundary)
+    assert await ledger.spoken(job.id, before=0) == Spoken()
+    await speak(ledger, job, 2)
+    await speak(ledger, job, 4)
+    assert await ledger.spoken(job.id) == Spoken(5, 500, dict.fromkeys(Boundary, 1), Boundary.HEADING)

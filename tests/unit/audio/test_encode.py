@@ -22,6 +22,7 @@ from rhapsode.audio.encode import (
     StreamEncoder,
     _Muxer,
     content_type,
+    encode,
     extension,
 )
 from rhapsode.audio.wav import to_int16
@@ -291,3 +292,11 @@ def test_media_types_and_extensions() -> None:
         "aac": ("audio/aac", "aac"),
         "pcm": ("audio/pcm", "pcm"),
     }
+
+
+@pytest.mark.parametrize("audio_format", ALL)
+def test_in_memory_it_is_the_same_file(tmp_path: Path, audio_format: AudioFormat) -> None:
+    sound = tone(1.3)
+    tags = {"artist": "Joe"}
+    write(tmp_path / "file", audio_format, [sound], tags=tags)
+    assert encode(sound, audio_format, RATE, tags) == (tmp_path / "file").read_bytes()
