@@ -96,7 +96,8 @@ class Reference:
 
     def _type(self, schema: Schema) -> str:
         if "$ref" in schema:
-            return f"[{_name(schema)}](#{_name(schema).lower()})"
+            name = _name(schema)
+            return f"[{name}](#{name.lower()})" if name in self._schemas else name
         if "anyOf" in schema:
             return " or ".join(dict.fromkeys(filter(None, map(self._type, schema["anyOf"]))))
         if "enum" in schema:
@@ -110,8 +111,8 @@ class Reference:
             for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
             if key in schema
         ]
-        name = str(schema.get("format") or schema.get("type", ""))
-        return " ".join([name, *bounds]).strip()
+        kind = str(schema.get("format") or schema.get("type", ""))
+        return " ".join([kind, *bounds]).strip()
 
 
 def _name(schema: Schema) -> str:

@@ -222,7 +222,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.expect(not job.deleted, self.ledger.purge_job(job_id), Gone):
             if not job.status.is_terminal:
                 job.status, job.seq = JobStatus.CANCELLED, job.seq + 1
-            job.deleted, job.segments = True, []
+            job.deleted, job.segments, job.seq = True, [], job.seq + 1
 
     @rule()
     def collect(self) -> None:

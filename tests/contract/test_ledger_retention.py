@@ -127,7 +127,7 @@ async def test_purging_a_running_job_cancels_it(ledger: Ledger) -> None:
     ledger.on_event(lambda events: published.extend(event.type for event in events))
     claim = await ledger.claim(job.fence, 0, "k", shared=False)
     assert (await ledger.purge_job(job.id)).status is JobStatus.RUNNING
-    assert published == ["segment.started", "job.cancelled"]
+    assert published == ["segment.started", "job.cancelled", "job.deleted"]
     assert (await stored(ledger, job)).status is JobStatus.CANCELLED
     with pytest.raises(Refused):
         await ledger.complete_segment(job.fence, 0, claim.attempt, "k", take())

@@ -38,6 +38,8 @@ def _description(app: FastAPI) -> dict[str, Any]:
     for path in found["paths"].values():
         for method in _METHODS:
             if method in path:
+                for content in path[method].get("requestBody", {}).get("content", {}).values():
+                    schemas.update(content.get("schema", {}).pop("$defs", {}))
                 answers = path[method]["responses"]
                 answers.pop("422", None)  # FastAPI's own, which is never sent
                 answers["default"] = _PROBLEM
