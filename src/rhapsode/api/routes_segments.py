@@ -15,9 +15,9 @@ from rhapsode.api.schemas_media import Segments
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.deliver.piece import encode_piece
 from rhapsode.deliver.timeline import Placer
-from rhapsode.errors import InvalidInput, NotFound
+from rhapsode.errors import BlobError, InvalidInput, NotFound
 from rhapsode.jobs.joiner import in_thread, read_take, timeline_options
-from rhapsode.jobs.spoken import placer_from
+from rhapsode.jobs.spoken import lost_take, placer_from
 from rhapsode.model import AudioFormat, Job, JobStatus, SegmentState, SegmentStatus, Take
 
 router = APIRouter(prefix="/tts/{job_id}/segments", tags=["segments"])
@@ -136,7 +136,10 @@ def _seconds(samples: int, take: Take) -> float:
 
 
 async def _encoded(ctx: Context, job: Job, state: SegmentState, take: Take, audio_format: AudioFormat) -> bytes:
-    data = await read_take(ctx.service.shop, state)
+    try:
+        data = await read_take(ctx.service.shop, state)
+    except BlobError as error:
+        raise lost_take(job, error) from error
     return await in_thread(encode_piece, data, audio_format, timeline_options(job, take.rate))
 
 

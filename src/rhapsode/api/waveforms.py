@@ -26,14 +26,21 @@ class Waveforms:
 
     async def get(self, key: Key | None, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """What is kept under ``key``, else what ``make`` gives; with None it is not kept."""
+        if (kept := self._known(key)) is not None:
+            return kept
         async with self._turns:
-            if key is not None and key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if (kept := self._known(key)) is not None:  # made while this waited for its turn
+                return kept
             body = await make()
             if key is not None:
                 self._keep(key, body)
             return body
+
+    def _known(self, key: Key | None) -> bytes | None:
+        if key is None or key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
     def _keep(self, key: Key, body: bytes) -> None:
         self._bytes += len(body) - len(self._kept.pop(key, b""))

@@ -3,9 +3,10 @@
 from contextlib import aclosing
 
 from rhapsode.deliver.peaks import PeakMeter, Peaks
+from rhapsode.errors import BlobError
 from rhapsode.jobs.joiner import in_thread, read_take, timeline_options
 from rhapsode.jobs.shop import Shop
-from rhapsode.jobs.spoken import extent_of, finished_pages
+from rhapsode.jobs.spoken import extent_of, finished_pages, lost_take
 from rhapsode.model import Job, JobStatus
 
 
@@ -18,7 +19,7 @@ async def measure_peaks(shop: Shop, job: Job, points: int) -> Peaks:
         points: Stretches to divide it into; there are never more than samples.
 
     Raises:
-        BlobError: A take is missing or damaged.
+        Gone, Unavailable: A take is missing or damaged.
         JobEnded, Unavailable: The job was deleted or changed meanwhile.
     """
     extent = await extent_of(shop.ledger, job)
@@ -29,5 +30,9 @@ async def measure_peaks(shop: Shop, job: Job, points: int) -> Peaks:
     async with aclosing(finished_pages(shop.ledger, job, extent.segments)) as pages:
         async for page in pages:
             for state in page:
-                await in_thread(meter.add, await read_take(shop, state), state.segment.boundary)
+                try:
+                    data = await read_take(shop, state)
+                except BlobError as error:
+                    raise lost_take(job, error) from error
+                await in_thread(meter.add, data, state.segment.boundary)
     return await in_thread(meter.finish)

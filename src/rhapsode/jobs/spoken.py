@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from rhapsode.deliver.timeline import Placer, pause_samples
-from rhapsode.errors import Unavailable
+from rhapsode.errors import BlobError, Gone, RhapsodeError, Unavailable
 from rhapsode.jobs.takes import JobEnded
 from rhapsode.ledger.base import Ledger, Spoken
-from rhapsode.model import Job, SegmentState, SegmentStatus
+from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
 
 _PAGE = 64
 
@@ -55,6 +55,13 @@ async def finished_pages(ledger: Ledger, job: Job, segments: int) -> AsyncGenera
         raise JobEnded(None, job.id)
     if index < segments or _revision(now) not in (_revision(job), _FIRST):
         raise Unavailable(f"job {job.id} changed while it was read; ask again")
+
+
+def lost_take(job: Job, error: BlobError) -> RhapsodeError:
+    """What a reader is told whose take is missing or damaged: while the job runs it is spoken again, afterwards it is gone."""
+    if job.status is JobStatus.COMPLETED:
+        return Gone(f"sound of job {job.id} is no longer there in pieces, only as a whole: {error}")
+    return Unavailable(f"sound of job {job.id} is not there now: {error}")
 
 
 _FIRST = 1
