@@ -3,6 +3,7 @@
 import io
 import re
 import wave
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ async def compare_peaks(server: Server, job_id: str, points: int) -> None:
     whole, rate = await samples_of(server, f"/tts/{job_id}/result")
     found = (await server.http.get(f"/tts/{job_id}/peaks?points={points}")).json()
     borders = [i * whole.size // points for i in range(points + 1)]
-    parts = [whole[a:b] / 32768 for a, b in zip(borders, borders[1:], strict=False)]
+    parts = [whole[a:b] / 32768 for a, b in pairwise(borders)]
     assert (found["points"], found["sample_rate"]) == (points, rate)
     assert found["duration_seconds"] == pytest.approx(whole.size / rate, abs=1e-6)
     assert np.allclose(found["min"], [part.min() for part in parts], rtol=0, atol=0.0006)
@@ -222,7 +223,7 @@ async def compare_peaks(server: Server, job_id: str, points: int) -> None:
 
 
 async def test_loudness_of_the_file_is_in_its_peaks(tmp_path_factory):
-    async with serving(settings_for(tmp_path_factory.mktemp("loud"), output__loudness_lufs=-30.0)) as quiet:
+    async with serving(settings_for(tmp_path_factory.mktemp("loud"), audio_output__loudness_lufs=-30.0)) as quiet:
         job_id = await quiet.enqueue(TEXT, **SPEECH)
         await quiet.until(job_id, "completed")
         await compare_peaks(quiet, job_id, 50)
