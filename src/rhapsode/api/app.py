@@ -48,7 +48,16 @@ def create_app(settings: Settings, service: JobService, local_token: str = "") -
     )
     app.add_middleware(RequestId)
     errors.install(app)
-    for routes in (routes_speech, routes_events, routes_history, routes_jobs, routes_voices, routes_keys, routes_session, routes_health):
+    for routes in (
+        routes_speech,
+        routes_events,
+        routes_history,
+        routes_jobs,
+        routes_voices,
+        routes_keys,
+        routes_session,
+        routes_health,
+    ):
         app.include_router(routes.router)
     openapi.install(app)
     return app

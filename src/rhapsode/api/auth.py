@@ -123,11 +123,8 @@ class Gate:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin and origin in self.settings.origins:
             return
-        if site is not None:
-            foreign = site not in {"same-origin", "none"}
-        else:
-            foreign = origin is not None and _host_of(origin) != headers.get("host")
-        if foreign:
+        foreign = origin is not None and _host_of(origin) != headers.get("host")
+        if site not in {None, "same-origin", "none"} or (site is None and foreign):
             raise Forbidden("the page of another site may not do this (auth.allowed_origins)")
 
     def count_login(self, address: str) -> None:

@@ -21,11 +21,20 @@ from rhapsode.errors import RhapsodeError
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (YAML).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of everything that lasts.")
 @click.option("--server", metavar="URL", help="Speak to this server instead of the data directory's.")
-@click.option("--api-key", envvar="RHAPSODE_API_KEY", metavar="KEY", help="Key for --server; better in $RHAPSODE_API_KEY.")
+@click.option(
+    "--api-key", envvar="RHAPSODE_API_KEY", metavar="KEY", help="Key for --server; better in $RHAPSODE_API_KEY."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log everything; show where an error comes from.")
 @click.version_option(package_name="rhapsode")
 @click.pass_context
-def main(context: click.Context, config: Path | None, data_dir: Path | None, server: str | None, verbose: bool, api_key: str | None) -> None:
+def main(
+    context: click.Context,
+    config: Path | None,
+    data_dir: Path | None,
+    server: str | None,
+    verbose: bool,
+    api_key: str | None,
+) -> None:
     """Rhapsode: a text-to-speech server that never loses work.
 
     With a server running on the data directory, the commands speak to it. Without one, they do the work themselves.

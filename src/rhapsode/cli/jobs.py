@@ -38,10 +38,12 @@ _WIDTH = 120
 def jobs_command(options: Options, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
     wanted = JobStatus(status) if status else None
-    found = _at_the_source(
+    found = at_the_source(
         options,
         lambda client: _list_pages(client, wanted, limit),
-        lambda settings: [] if _is_new(settings) else with_shop(settings, lambda shop: _list(shop.ledger, wanted, limit)),
+        lambda settings: (
+            [] if _is_new(settings) else with_shop(settings, lambda shop: _list(shop.ledger, wanted, limit))
+        ),
     )
     if as_json:
         print_json([asdict(job) for job in found])
