@@ -91,8 +91,8 @@ async def test_nobody_reaches_the_job_of_another_owner_by_any_route(server: Serv
         while "{" in address:
             address = address[: address.index("{")] + "0" + address[address.index("}") + 1 :]
         for method in methods:
-            body = {"json": {}} if method in {"post", "put", "patch"} else {}
-            found = await server.http.request(method, address, headers=other, **body)
+            body: dict[str, str] | None = {} if method in {"post", "put", "patch"} else None
+            found = await server.http.request(method, address, headers=other, json=body)
             assert found.status_code in {404, 422}, (method, path, found.text)
             tried += 1
     assert tried >= 7

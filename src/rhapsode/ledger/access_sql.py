@@ -3,6 +3,7 @@
 # ruff: noqa: D102 - what the methods promise stands in the contract
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -111,7 +112,7 @@ def _list(connection: sa.Connection) -> Sequence[ApiKey]:
     return [_to_key(tuple(row)) for row in connection.execute(_ALL)]
 
 
-def _find(connection: sa.Connection, statement: sa.Select[tuple[object, ...]], **values: object) -> ApiKey | None:
+def _find(connection: sa.Connection, /, statement: sa.Select[Any], **values: object) -> ApiKey | None:
     row = connection.execute(statement, values).first()
     return _to_key(tuple(row)) if row else None
 
