@@ -29,11 +29,13 @@ async def test_keys_read_back_and_the_first_must_grant_admin(sql: SqlLedger) -> 
     access = sql.access
     with pytest.raises(InvalidInput) as caught:
         await access.create_key(READER, "d2")
-    assert caught.value.field == "scopes" and not await access.has_keys()
+    assert caught.value.field == "scopes"
+    assert not await access.has_keys()
     await access.create_key(ADMIN, "d1")
     await access.create_key(READER, "d2")
     assert list(await access.list_keys()) == [ADMIN, READER]
-    assert await access.find_key("d1") == ADMIN and await access.find_key("d3") is None
+    assert await access.find_key("d1") == ADMIN
+    assert await access.find_key("d3") is None
     changed = replace(READER, name="new", limits=Limits(chars_per_day=5), expires_at=9.0)
     await access.change_key(changed)
     assert await access.get_key("k2") == changed
@@ -51,7 +53,9 @@ async def test_rotating_and_revoking_end_secret_and_sessions(sql: SqlLedger, clo
     assert await access.find_session("s2") is None
     await access.revoke_key("k1")
     found = await access.find_key("d2")
-    assert found is not None and found.revoked_at == clock.now and await access.has_keys()
+    assert found is not None
+    assert found.revoked_at == clock.now
+    assert await access.has_keys()
     with pytest.raises(Unauthorized):
         await access.open_session("s3", "k1", 10)
     with pytest.raises(NotFound):

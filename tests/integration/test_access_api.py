@@ -3,11 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
+from starlette.requests import HTTPConnection
 
+from rhapsode.api.auth import Gate
 from rhapsode.datadir import read_holder
+from rhapsode.jobs.shop import Shop
+from rhapsode.model import LOCAL
+from rhapsode.settings import Auth
 from tests.serving import Server, serving, settings_for
 
 
@@ -35,7 +42,8 @@ async def test_the_first_key_must_grant_admin_and_closes_the_server(server: Serv
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/scopes")
     assert (await server.http.get("/tts")).status_code == 200
     key = await make(server, "admin")
-    assert key["secret"].startswith(key["hint"]) and key["hint"].startswith("rh_")
+    assert key["secret"].startswith(key["hint"])
+    assert key["hint"].startswith("rh_")
     closed = await server.http.get("/tts")
     assert (closed.status_code, closed.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert closed.json()["code"] == "unauthorized"
@@ -69,7 +77,8 @@ async def test_scopes_stand_each_for_itself(server: Server) -> None:
     admin = (await make(server, "admin"))["secret"]
     reader, submitter = [(await make(server, scope, by=admin))["secret"] for scope in ("read", "submit")]
     spoken = await server.http.post("/tts", json={"text": "Hello."}, headers=bearer(submitter))
-    assert spoken.status_code == 200 and spoken.content[:4] == b"RIFF"
+    assert spoken.status_code == 200
+    assert spoken.content[:4] == b"RIFF"
     refused = [
         await server.http.post("/tts", json={"text": "Hello."}, headers=bearer(reader)),
         await server.http.get("/tts", headers=bearer(submitter)),
@@ -111,7 +120,9 @@ async def test_a_browser_signs_in_and_out(server: Server) -> None:
         assert (await browser.post("/session", json={"key": "wrong"})).status_code == 401
         signed = await browser.post("/session", json={"key": admin})
         cookie = signed.headers["set-cookie"].lower()
-        assert "httponly" in cookie and "samesite=strict" in cookie and admin not in cookie
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert admin not in cookie
         assert (await browser.get("/session")).json()["signed_in"]
         assert (await browser.get("/tts")).status_code == 200
         for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
@@ -195,3 +206,18 @@ async def test_many_submits_at_once_keep_to_the_bound(server: Server) -> None:
         *(server.http.post("/tts/enqueue", json={"text": "abcd"}, headers=key) for _ in range(30))
     )
     assert sorted(answer.status_code for answer in answers) == [202] * 10 + [429] * 20
+
+
+async def test_while_no_key_is_needed_nothing_is_read_to_know_who_asks() -> None:
+    class Counting:
+        reads = 0
+
+        async def has_keys(self) -> bool:
+            self.reads += 1
+            return False
+
+    access = Counting()
+    gate = Gate(cast(Shop, SimpleNamespace(access=access)), Auth())
+    asked = HTTPConnection({"type": "http", "method": "GET", "headers": [(b"x-api-key", b"rh_any")]})
+    assert [await gate.caller(asked) for _ in range(100)] == [LOCAL] * 100
+    assert access.reads == 1
