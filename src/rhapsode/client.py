@@ -162,6 +162,7 @@ class Client:
     Args:
         url: Where the server answers, with its root path if it has one.
         verify: Whether an HTTPS certificate must be trusted; False only for a server of this very user on this machine.
+        api_key: Sent with every request; None: none.
         transport: Another way to carry requests, for tests.
         sleep: Waits between polls and tries, seconds.
     """
@@ -170,6 +171,7 @@ class Client:
         self,
         url: str,
         verify: bool = True,
+        api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -185,7 +187,7 @@ class Client:
                 transport=transport,
                 timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
                 trust_env=address.host not in {"127.0.0.1", "::1", "localhost"},  # no proxy between us and ourselves
-                headers={"Accept-Encoding": "identity"},
+                headers={"Accept-Encoding": "identity"} | ({"X-API-Key": api_key} if api_key else {}),
             )
         except httpx.InvalidURL as error:
             raise Unreachable(f"{url!r} is not the address of a server: {error}") from None
@@ -335,6 +337,24 @@ class Client:
                 if fruitless >= _FRUITLESS:
                     raise
                 self._sleep(_PAUSE_S)
+
+    # -- keys ---------------------------------------------------------------------------------------------------
+
+    def keys(self) -> Sequence[dict[str, Any]]:
+        """All keys, as ``GET /keys`` shows them."""
+        return _decode(self._call("GET", "/keys"), list[dict[str, Any]])
+
+    def create_key(self, body: dict[str, object]) -> dict[str, Any]:
+        """Make a key; ``secret`` is in this answer only."""
+        return _decode(self._call("POST", "/keys", json=body), dict[str, Any])
+
+    def rotate_key(self, key_id: str) -> dict[str, Any]:
+        """Give a key another secret, which is in this answer only."""
+        return _decode(self._call("POST", f"/keys/{key_id}/rotate"), dict[str, Any])
+
+    def revoke_key(self, key_id: str) -> None:
+        """End a key."""
+        self._call("DELETE", f"/keys/{key_id}")
 
     # -- calls --------------------------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             planner=Planner(),
             hub=hub,
             clock=time.time,
+            access=ledger.access,
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Self
@@ -22,6 +23,8 @@ class DataDirLock:
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
+        self.token = secrets.token_urlsafe(32)
+        """Opens the server to whoever can read the lock file, which only this user can."""
         self._file = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._acquire():
             os.close(self._file)
@@ -31,6 +34,7 @@ class DataDirLock:
                 f"another server (process {holder.get('pid', '?')}){where} holds {data_dir}; "
                 "use that one, stop it, or choose another --data-dir"
             )
+        os.fchmod(self._file, 0o600)
         self.publish(None)
 
     def _acquire(self) -> bool:
@@ -48,7 +52,7 @@ class DataDirLock:
 
     def publish(self, url: str | None) -> None:
         """Write down at which address the server answers."""
-        data = json.dumps({"pid": os.getpid(), "url": url}).encode()
+        data = json.dumps({"pid": os.getpid(), "url": url, "token": self.token}).encode()
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, data, 0)
 
@@ -65,7 +69,7 @@ class DataDirLock:
 
 
 def read_holder(data_dir: Path) -> dict[str, object]:
-    """Who wrote the lock file last: ``pid`` and ``url``; empty when nobody."""
+    """Who wrote the lock file last: ``pid``, ``url`` and ``token``; empty when nobody."""
     try:
         found = json.loads((data_dir / _LOCK).read_bytes() or b"{}")
     except (OSError, ValueError):

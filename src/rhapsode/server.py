@@ -13,6 +13,7 @@ from rhapsode.api.app import closing_of, create_app
 from rhapsode.compose import running_service
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import ConfigError
+from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, C
     """
     with DataDirLock(settings.data_dir) as lock:
         async with running_service(settings) as service:
-            app = create_app(settings, service)
+            app = create_app(settings, service, lock.token)
+            await _warn_if_open(settings, service)
             server = _Server(_uvicorn_config(settings, app), closing_of(app))
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             up = asyncio.create_task(server.up.wait())
@@ -101,6 +103,19 @@ async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, C
             lock.publish(url)
             ready(url, lambda: setattr(server, "should_exit", True))
             await serving
+
+
+async def _warn_if_open(settings: Settings, service: JobService) -> None:
+    """Say so when anybody on the network can use the server."""
+    mode = settings.auth.mode
+    if settings.server.is_loopback or mode == "keys":
+        return
+    if mode == "off" or not await service.shop.access.has_keys():
+        log.warning(
+            "server.host is %s and no key is needed: everybody who reaches this address may do everything. "
+            "Make a key: rhapsode keys create NAME --admin",
+            settings.server.host,
+        )
 
 
 def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:

@@ -209,6 +209,23 @@ class Limits(Section):
     )
 
 
+class Auth(Section):
+    """Who may use the server."""
+
+    mode: Literal["auto", "keys", "off"] = _setting(
+        "auto", "Whether API keys are needed; auto: as soon as one was made, even if all are revoked."
+    )
+    session_days: float = _setting(30, "Time a browser stays signed in.", "days", gt=0, le=3_650)
+    allowed_origins: str = _setting(
+        "", "Other sites whose pages may call a server that needs keys, such as https://a.example, by commas."
+    )
+
+    @property
+    def origins(self) -> list[str]:
+        """The allowed origins, one by one."""
+        return [origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip()]
+
+
 class UI(Section):
     """The page in the browser."""
 
@@ -259,6 +276,7 @@ class Settings(BaseModel):
     fleet: Fleet = Fleet()
     scheduler: Scheduler = Scheduler()
     limits: Limits = Limits()
+    auth: Auth = Auth()
     ui: UI = UI()
     ui_state: UIState = UIState()
     debug: Debug = Debug()

@@ -104,7 +104,7 @@ async def sweep_all(server: ServerProcess) -> None:
     await ledger.open()
     takes, results = LocalBlobs(server.data_dir / "takes"), LocalBlobs(server.outputs, fan_out=False)
     fleet: LocalFleet = fleet_of(server.folder)
-    await Sweeper(Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0), 3600).sweep()
+    await Sweeper(Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access), 3600).sweep()
     await ledger.close()
     takes.close()
     results.close()

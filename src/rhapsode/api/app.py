@@ -4,7 +4,6 @@ import asyncio
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from rhapsode.api import (
     errors,
@@ -13,40 +12,57 @@ from rhapsode.api import (
     routes_health,
     routes_history,
     routes_jobs,
+    routes_keys,
     routes_segments,
+    routes_session,
     routes_speech,
     routes_timeline,
     routes_voices,
 )
+from rhapsode.api.auth import Gate
 from rhapsode.api.context import Context
+from rhapsode.api.cors import Cors
 from rhapsode.api.request_id import RequestId
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
 
 
-def create_app(settings: Settings, service: JobService) -> FastAPI:
-    """Build the application around a running service; whoever calls this starts and stops the service."""
+def create_app(settings: Settings, service: JobService, local_token: str = "") -> FastAPI:
+    """Build the application around a running service; whoever calls this starts and stops the service.
+
+    Args:
+        settings: All settings.
+        service: What answers.
+        local_token: Grants everything to whoever sends it as a key; empty: there is none.
+    """
     app = FastAPI(
         title="Rhapsode",
         version=version("rhapsode"),
         description="A text-to-speech server that never loses work.",
         root_path=settings.server.root_path,
     )
-    app.state.context = Context(service, settings, Owners(service.shop))
+    gate = Gate(service.shop, settings.auth, local_token)
+    app.state.context = Context(service, settings, Owners(service.shop), gate)
     app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*", "null"],
-        allow_methods=["GET", "POST", "OPTIONS", "DELETE"],
-        allow_headers=["*"],
-        expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings", "X-Request-Id"],
+        Cors,
+        gate=gate,
     )
     app.add_middleware(RequestId)
     errors.install(app)
-    for routes in (routes_speech, routes_events, routes_history, routes_jobs, routes_voices, routes_health):
+    for routes in (
+        routes_speech,
+        routes_events,
+        routes_history,
+        routes_jobs,
+        routes_voices,
+        routes_keys,
+        routes_session,
+        routes_segments,
+        routes_timeline,
+        routes_health,
+    ):
         app.include_router(routes.router)
-    for media in (routes_segments, routes_timeline):
-        app.include_router(media.router)
     openapi.install(app)
     return app
 

@@ -1,17 +1,21 @@
 """What routes need, kept on the application: no globals."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
-from fastapi import Depends
+from fastapi import Depends, WebSocketException
 from starlette.requests import HTTPConnection
+from starlette.status import WS_1008_POLICY_VIOLATION
 
+from rhapsode.api.auth import Gate
 from rhapsode.api.waveforms import Waveforms
+from rhapsode.errors import Forbidden, QuotaExceeded, Unauthorized
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
-from rhapsode.model import LOCAL, Caller
+from rhapsode.model import Caller, Scope
 from rhapsode.settings import Settings
 
 
@@ -22,6 +26,7 @@ class Context:
     service: JobService
     settings: Settings
     owners: Owners
+    gate: Gate
     beat_s: float = 10.0
     """A stream of events that has nothing to say says so after this long."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,18 +41,37 @@ async def _context(request: HTTPConnection) -> Context:  # async: anything else 
 Ctx = Annotated[Context, Depends(_context)]
 
 
-async def _caller(_: HTTPConnection) -> Caller:
-    return LOCAL
+def _granted(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    async def caller(connection: HTTPConnection, ctx: Ctx) -> Caller:
+        try:
+            found = await ctx.gate.caller(connection)
+            if not found.may(scope):
+                raise Forbidden(f"this needs a key with the scope {scope.value}")
+        except (Unauthorized, Forbidden, QuotaExceeded) as error:
+            if connection.scope["type"] == "websocket":  # there is no answer to write a problem into
+                raise WebSocketException(WS_1008_POLICY_VIOLATION, str(error)) from None
+            raise
+        return found
+
+    return caller
 
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
-Reader = Annotated[Caller, Depends(_caller)]
+Reader = Annotated[Caller, Depends(_granted(Scope.READ))]
 """Whoever asks, granted to read."""
-Submitter = Annotated[Caller, Depends(_caller)]
+Submitter = Annotated[Caller, Depends(_granted(Scope.SUBMIT))]
 """Whoever asks, granted to submit and to change jobs."""
-Admin = Annotated[Caller, Depends(_caller)]
+Admin = Annotated[Caller, Depends(_granted(Scope.ADMIN))]
 """Whoever asks, granted everything."""
+
+
+async def _same_site(connection: HTTPConnection, ctx: Ctx) -> None:
+    ctx.gate.require_same_site(connection)
+
+
+SameSite = Depends(_same_site)
+"""For routes that change keys and settings: refuses pages of other sites, even while no key is needed."""
 
 
 def origin_allowed(connection: HTTPConnection) -> bool:

@@ -53,6 +53,7 @@ def problem(
     detail: str,
     errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """A problem document.
 
@@ -62,6 +63,7 @@ def problem(
         detail: One sentence for people.
         errors: One entry per wrong field: ``pointer`` (JSON pointer into the body) and ``detail``.
         headers: More headers.
+        extra: More members of the document.
     """
     kind = CATALOGUE[code]
     name = request_id()
@@ -75,6 +77,7 @@ def problem(
     }
     if errors:
         body["errors"] = list(errors)
+    body |= extra or {}
     headers = {**(headers or {}), HEADER: name}
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
@@ -107,9 +110,12 @@ async def _on_ours(_: Request, error: Exception) -> Response:
             break
     if isinstance(error, Unavailable | QuotaExceeded):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    extra = {"limit": error.limit} if isinstance(error, QuotaExceeded) else {}
     if status == 500:
         log.error("request %s failed: %s", request_id(), error)
-    return problem(status, code, detail, pointers, headers)
+    return problem(status, code, detail, pointers, headers, extra)
 
 
 async def _on_validation(_: Request, error: Exception) -> JSONResponse:

@@ -58,7 +58,7 @@ def bench_command(options: Options, chars: int, voice: str | None, as_json: bool
     """
     text = bench_text(chars)
     if options.server:
-        with Client(options.server) as client:
+        with Client(options.server, api_key=options.api_key) as client:
             figures = measure(options, client, text, voice)
     else:
         settings = options.load().settings

@@ -165,7 +165,7 @@ def _sync_time(folder: Path) -> float:
 def _server(settings: Settings) -> Iterator[Finding]:
     url = running_url(settings.data_dir)
     if url is not None:
-        with local_client(url) as client:
+        with local_client(url, settings) as client:
             alive = client.is_alive()
         mend = "" if alive else "it may be starting or stopping; if it stays so, end it and start it again"
         found = f"{'answers' if alive else 'does not answer'} at {url}"

@@ -12,7 +12,7 @@ import uvloop
 
 from rhapsode.cli.options import EXIT_INTERRUPTED, Options
 from rhapsode.client import Client, Unreachable
-from rhapsode.datadir import running_url
+from rhapsode.datadir import read_holder, running_url
 from rhapsode.errors import DataDirInUse, RhapsodeError
 from rhapsode.server import listen, serve
 from rhapsode.settings import Server, Settings
@@ -55,16 +55,17 @@ def running_server(settings: Settings) -> Client | None:
     url = running_url(settings.data_dir)
     if url is None:
         return None
-    client = local_client(url)
+    client = local_client(url, settings)
     if client.is_alive():
         return client
     client.close()
     raise DataDirInUse(f"the server at {url} holds {settings.data_dir} but does not answer; wait for it, or stop it")
 
 
-def local_client(url: str) -> Client:
-    """A client of this user's own server, whose address stands in a file that only this user can write."""
-    return Client(url, verify=urlsplit(url).scheme != "https")
+def local_client(url: str, settings: Settings) -> Client:
+    """A client of this user's own server: its address and a key to it stand in a file that is this user's alone."""
+    token = read_holder(settings.data_dir).get("token")
+    return Client(url, verify=urlsplit(url).scheme != "https", api_key=token if isinstance(token, str) else None)
 
 
 class OwnServer:
@@ -156,7 +157,7 @@ class Connection:
         """
         if self._client is None:
             self._client = (
-                Client(self._options.server)
+                Client(self._options.server, api_key=self._options.api_key)
                 if self._options.server
                 else patiently(self._find_or_start, _WORK_PATIENCE_S)
             )
@@ -204,5 +205,5 @@ class Connection:
         client = running_server(settings)
         if client is None:
             self._own = OwnServer(settings)
-            client = Client(self._own.url)
+            client = local_client(self._own.url, settings)
         return client

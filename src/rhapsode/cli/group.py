@@ -8,6 +8,7 @@ import click
 from rhapsode.cli.bench import bench_command
 from rhapsode.cli.doctor import doctor_command
 from rhapsode.cli.jobs import cancel_command, jobs_command
+from rhapsode.cli.keys import keys_command
 from rhapsode.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, Options
 from rhapsode.cli.serve import serve_command
 from rhapsode.cli.settings import settings_command
@@ -20,22 +21,32 @@ from rhapsode.errors import RhapsodeError
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (YAML).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of everything that lasts.")
 @click.option("--server", metavar="URL", help="Speak to this server instead of the data directory's.")
+@click.option(
+    "--api-key", envvar="RHAPSODE_API_KEY", metavar="KEY", help="Key for --server; better in $RHAPSODE_API_KEY."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log everything; show where an error comes from.")
 @click.version_option(package_name="rhapsode")
 @click.pass_context
-def main(context: click.Context, config: Path | None, data_dir: Path | None, server: str | None, verbose: bool) -> None:
+def main(
+    context: click.Context,
+    config: Path | None,
+    data_dir: Path | None,
+    server: str | None,
+    verbose: bool,
+    api_key: str | None,
+) -> None:
     """Rhapsode: a text-to-speech server that never loses work.
 
     With a server running on the data directory, the commands speak to it. Without one, they do the work themselves.
     """
-    context.obj = Options(config, data_dir, server, verbose)
+    context.obj = Options(config, data_dir, server, verbose, api_key)
     if context.invoked_subcommand != "serve":
         context.obj.set_up_logging()
 
 
 for command in (
     serve_command, speak_command, jobs_command, cancel_command, voices_command, settings_command, doctor_command,
-    bench_command,
+    bench_command, keys_command,
 ):  # fmt: skip
     main.add_command(command)
 

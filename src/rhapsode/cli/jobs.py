@@ -18,6 +18,7 @@ from rhapsode.client import Client, JobInfo
 from rhapsode.compose import open_shop
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import NotFound, RhapsodeError
+from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.ledger.base import Ledger
 from rhapsode.model import JobStatus
@@ -37,10 +38,12 @@ _WIDTH = 120
 def jobs_command(options: Options, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
     wanted = JobStatus(status) if status else None
-    found = _at_the_source(
+    found = at_the_source(
         options,
         lambda client: _list_pages(client, wanted, limit),
-        lambda settings: [] if _is_new(settings) else _with_ledger(settings, lambda it: _list(it, wanted, limit)),
+        lambda settings: (
+            [] if _is_new(settings) else with_shop(settings, lambda shop: _list(shop.ledger, wanted, limit))
+        ),
     )
     if as_json:
         print_json([asdict(job) for job in found])
@@ -69,21 +72,21 @@ def cancel_command(options: Options, job_ids: tuple[str, ...]) -> None:
 
 
 def _cancel(options: Options, job_id: str) -> None:
-    async def in_ledger(ledger: Ledger) -> None:
-        await ledger.cancel_job(job_id, "cancelled by the user")
+    async def in_ledger(shop: Shop) -> None:
+        await shop.ledger.cancel_job(job_id, "cancelled by the user")
 
     def offline(settings: Settings) -> None:
         if _is_new(settings):
             raise NotFound(f"there is no job {job_id!r}: {settings.data_dir} holds none")
-        _with_ledger(settings, in_ledger)
+        with_shop(settings, in_ledger)
 
-    _at_the_source(options, lambda client: client.cancel(job_id), offline)
+    at_the_source(options, lambda client: client.cancel(job_id), offline)
 
 
-def _at_the_source(options: Options, online: Callable[[Client], T], offline: Callable[[Settings], T]) -> T:
+def at_the_source(options: Options, online: Callable[[Client], T], offline: Callable[[Settings], T]) -> T:
     """Ask the server that was named or runs; without one, do it on the data directory, which is ours meanwhile."""
     if options.server:
-        with Client(options.server) as client:
+        with Client(options.server, api_key=options.api_key) as client:
             return online(client)
     settings = options.load().settings
 
@@ -101,10 +104,12 @@ def _is_new(settings: Settings) -> bool:
     return not (settings.data_dir / "ledger.db").exists()
 
 
-def _with_ledger(settings: Settings, work: Callable[[Ledger], Awaitable[T]]) -> T:
+def with_shop(settings: Settings, work: Callable[[Shop], Awaitable[T]]) -> T:
+    """Do something on the data directory, which no server holds."""
+
     async def locked() -> T:
         async with open_shop(settings) as shop:
-            return await work(shop.ledger)
+            return await work(shop)
 
     with DataDirLock(settings.data_dir):
         return asyncio.run(locked())

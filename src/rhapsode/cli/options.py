@@ -25,6 +25,8 @@ class Options:
     data_dir: Path | None = None
     server: str | None = None
     verbose: bool = False
+    api_key: str | None = field(default=None, repr=False)
+    """For the server that ``server`` names."""
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
     """Everything but results: the standard error output."""
 

@@ -55,7 +55,7 @@ def install_command(options: Options, names: tuple[str, ...]) -> None:
 
 def _voices(options: Options) -> Sequence[VoiceInfo]:
     if options.server:
-        with Client(options.server) as client:
+        with Client(options.server, api_key=options.api_key) as client:
             return client.voices()
     settings = options.load().settings
 

@@ -9,6 +9,7 @@ from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
+from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
 
 
@@ -24,6 +25,7 @@ class Shop:
     hub: EventHub
     clock: Callable[[], float]
     """Seconds since the epoch."""
+    access: AccessLedger
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

@@ -143,6 +143,7 @@ class Ledger(Protocol):
 
         Raises:
             InvalidInput: The key is known with another fingerprint (field ``Idempotency-Key``, status 422).
+            QuotaExceeded: It would go over one of ``job.limits``; a job of before is not charged again.
         """
         ...
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from rhapsode.errors import LedgerError
 from rhapsode.ledger import queries, retention, segment_transitions, spoken_queries, transitions
+from rhapsode.ledger.access_sql import SqlAccess
 from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Spoken, Waiting
 from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
@@ -39,6 +40,7 @@ class SqlLedger(Ledger):
         on_fatal: Callable[[LedgerError], None] = exit_process,
     ) -> None:
         self.store = Store(url_or_path, clock, on_fatal)
+        self.access = SqlAccess(self.store, clock)
         self._clock = clock
         self._ttl_s = ttl_s
 

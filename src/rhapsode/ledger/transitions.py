@@ -8,6 +8,7 @@ from sqlalchemy import bindparam
 
 from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
 from rhapsode.ledger.base import NewJob, Waiting
+from rhapsode.ledger.quota import charge
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
 from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
 from rhapsode.ledger.transaction import Transaction
@@ -171,6 +172,7 @@ def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
                     "Idempotency-Key",
                 )
             return to_job(row), False
+    charge(tx, new)
     values = job_values(new, tx.epoch, tx.now)
     tx.run(_INSERT, **values)
     pieces = range(0, len(new.text), TEXT_PIECE)
