@@ -15,6 +15,7 @@ from rhapsode.api import (
     routes_jobs,
     routes_speech,
     routes_voices,
+    routes_webhooks,
 )
 from rhapsode.api.context import Context
 from rhapsode.api.request_id import RequestId
@@ -35,13 +36,21 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*", "null"],
-        allow_methods=["GET", "POST", "OPTIONS", "DELETE"],
+        allow_methods=["GET", "POST", "OPTIONS", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings", "X-Request-Id"],
     )
     app.add_middleware(RequestId)
     errors.install(app)
-    for routes in (routes_speech, routes_events, routes_history, routes_jobs, routes_voices, routes_health):
+    for routes in (
+        routes_speech,
+        routes_events,
+        routes_history,
+        routes_jobs,
+        routes_voices,
+        routes_webhooks,
+        routes_health,
+    ):
         app.include_router(routes.router)
     openapi.install(app)
     return app

@@ -10,6 +10,7 @@ from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.ledger.base import Ledger
+from rhapsode.ledger.outbox import OutboxLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Shop:
     hub: EventHub
     clock: Callable[[], float]
     """Seconds since the epoch."""
+    outbox: OutboxLedger
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

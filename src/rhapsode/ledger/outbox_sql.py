@@ -47,12 +47,7 @@ _ENDPOINT = sa.select(webhook_endpoints).where(_IS_ENDPOINT)
 _CHANGE = (
     sa.update(webhook_endpoints)
     .where(_IS_ENDPOINT)
-    .values(
-        {
-            name: bindparam(f"new_{name}")
-            for name in ("url", "secret", "types", "disabled_at", "disabled_because")
-        }
-    )
+    .values({name: bindparam(f"new_{name}") for name in ("url", "secret", "types", "disabled_at", "disabled_because")})
 )
 _DISABLE = (
     sa.update(webhook_endpoints)
@@ -84,13 +79,10 @@ _DELIVERED = (
 )
 _AGAIN = sa.update(deliveries).where(_IS_DELIVERY, _PENDING).values(**_TRIED, next_at=bindparam("later"))
 _FAILED = (
-    sa.update(deliveries)
-    .where(_IS_DELIVERY, _PENDING)
-    .values(**_TRIED, **_END)
-    .returning(deliveries.c.endpoint_id)
+    sa.update(deliveries).where(_IS_DELIVERY, _PENDING).values(**_TRIED, **_END).returning(deliveries.c.endpoint_id)
 )
 _ENDED_AT = sa.func.coalesce(deliveries.c.delivered_at, deliveries.c.last_try_at, deliveries.c.created_at)
-_ENDED = sa.and_(sa.not_(_PENDING), _ENDED_AT < bindparam("before"))
+_ENDED = sa.and_(sa.not_(_PENDING), bindparam("before") > _ENDED_AT)
 _OLD = sa.select(deliveries.c.id).where(_ENDED).limit(bindparam("count"))
 _DROP = sa.delete(deliveries).where(_IS_DELIVERY, _ENDED)
 _CURRENT_URL = sa.func.coalesce(webhook_endpoints.c.url, deliveries.c.url)
