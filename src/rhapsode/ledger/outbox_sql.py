@@ -30,6 +30,8 @@ from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import Job
 
+_DELIVERY_COLUMNS = tuple(deliveries.c.keys())
+_ENDPOINT_COLUMNS = tuple(webhook_endpoints.c.keys())
 _PENDING = deliveries.c.status == sa.literal_column("'pending'")
 _IS_DELIVERY = deliveries.c.id == bindparam("delivery")
 _IS_ENDPOINT = webhook_endpoints.c.id == bindparam("endpoint")
@@ -166,7 +168,7 @@ def _insert(
         last_status=None,
         last_error=None,
     )
-    tx.run(_INSERT, **{name: getattr(new, name) for name in deliveries.c.keys()} | {"status": new.status.value})
+    tx.run(_INSERT, **{name: getattr(new, name) for name in _DELIVERY_COLUMNS} | {"status": new.status.value})
     return new
 
 
@@ -208,7 +210,7 @@ def _add_endpoint(tx: Transaction, endpoint: Endpoint, limit: int) -> None:
         raise Conflict(f"There are {row[0]} webhook endpoints, which is the limit: delete one first.")
     tx.run(
         _INSERT_ENDPOINT,
-        **{name: getattr(endpoint, name) for name in webhook_endpoints.c.keys()} | {"types": to_json(endpoint.types)},
+        **{name: getattr(endpoint, name) for name in _ENDPOINT_COLUMNS} | {"types": to_json(endpoint.types)},
     )
 
 
@@ -284,7 +286,7 @@ def _to_endpoint(row: Row) -> Endpoint:
 
 
 def _to_delivery(row: Row) -> Delivery:
-    found = dict(zip(deliveries.c.keys(), row, strict=True))
+    found = dict(zip(_DELIVERY_COLUMNS, row, strict=True))
     return Delivery(**found | {"status": DeliveryStatus(found["status"])})
 
 
