@@ -16,6 +16,7 @@ import httpx
 from rhapsode.errors import InvalidInput
 
 MAX_URL = 2048
+_PORTS = 65_535
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -82,6 +83,8 @@ def check_url(url: str, policy: Policy, field: str) -> str:
         raise InvalidInput(f"{field} must be an http or https URL: {error}", field) from None
     if parsed.scheme not in ("http", "https"):
         raise InvalidInput(f"{field} must begin with http:// or https://; not {url[:40]!r}", field)
+    if parsed.port is not None and not 1 <= parsed.port <= _PORTS:
+        raise InvalidInput(f"{field}: the port must be 1 … {_PORTS:,}; not {parsed.port}", field)
     if parsed.userinfo:
         raise InvalidInput(f"{field} must not contain a user name or password", field)
     literal_of(host_of(parsed), policy, field)
