@@ -44,6 +44,10 @@ class Desk:
             while not all(check(one) for one in await self.outbox.deliveries(None, limit=500)):
                 await asyncio.sleep(0.01)
 
+    async def tried(self, times: int) -> None:
+        """Wait until all deliveries were tried so often."""
+        await self.until(lambda one: one.tries == times)
+
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
         self.sender.wake()
@@ -73,7 +77,7 @@ async def test_a_receiver_down_for_hours_gets_each_event_under_one_id(tmp_path: 
         await at.listen(receiver.url)
         jobs = {(await finish(at.ledger)).id for _ in range(3)}
         for tries, wait in enumerate((5, 300, 1_800, 7_200, 18_000), 1):
-            await at.until(lambda one, tries=tries: one.tries == tries)
+            await at.tried(tries)
             at.pass_time(wait - 1)
             await at.sender._start()
             assert len(receiver.got) == 3 * tries  # not before it is due
@@ -95,7 +99,7 @@ async def test_after_the_last_try_it_has_failed_and_can_be_replayed(tmp_path: Pa
         await at.listen(receiver.url)
         await finish(at.ledger)
         for tries in range(1, 11):
-            await at.until(lambda one, tries=tries: one.tries == tries)
+            await at.tried(tries)
             at.pass_time(86_400)
         await at.until(lambda one: one.status is DeliveryStatus.FAILED)
         assert len(receiver.got) == 10
