@@ -4,10 +4,11 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 from rhapsode.blobs.local import LocalBlobs
+from rhapsode.datadir import secret_key
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
@@ -16,6 +17,9 @@ from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
 from rhapsode.jobs.service import JobService
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
+from rhapsode.jobs.webhook_service import policy_of
+from rhapsode.jobs.webhooks import Sender
+from rhapsode.ledger.outbox_sql import SqlOutbox
 from rhapsode.ledger.sql import SqlLedger
 from rhapsode.settings import Settings
 
@@ -75,6 +79,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
     hub = EventHub()
     ledger.on_event(hub.publish)
+    key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
         yield Shop(
@@ -86,6 +91,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             hub=hub,
             clock=time.time,
             access=ledger.access,
+            outbox=SqlOutbox(ledger.store, key),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:
@@ -97,7 +103,21 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
 @asynccontextmanager
 async def sweeping(shop: Shop, settings: Settings) -> AsyncIterator[None]:
     """Clean up by itself for as long as the block runs."""
-    task = asyncio.create_task(Sweeper(shop, settings.job_queue.cleanup_interval_sec).run())
+    keep_s = settings.webhooks.keep_days * 86_400
+    async with _in_background(Sweeper(shop, settings.job_queue.cleanup_interval_sec, webhook_keep_s=keep_s).run()):
+        yield
+
+
+@asynccontextmanager
+async def sending(shop: Shop, settings: Settings) -> AsyncIterator[None]:
+    """Send webhooks for as long as the block runs."""
+    async with _in_background(Sender(shop, policy_of(settings), settings.webhooks.timeout_sec).run()):
+        yield
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -121,7 +141,7 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
         try:
             await asyncio.gather(shop.fleet.start(), shop.planner.start())
             await scheduler.start(await shop.ledger.adopt())
-            async with sweeping(shop, settings):
+            async with sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
             scheduler.pause()

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Self
 
-from rhapsode.errors import DataDirInUse
+from rhapsode.errors import ConfigError, DataDirInUse
 
 _LOCK = "server.lock"
 _MOMENT_S = 1.0
+_KEY_BYTES = 32
 
 
 class DataDirLock:
@@ -66,6 +67,30 @@ class DataDirLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def secret_key(path: Path) -> bytes:
+    """The 32 random bytes in ``path``, readable by nobody else; made once, whole or not at all.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        fresh.unlink(missing_ok=True)
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, secrets.token_bytes(_KEY_BYTES))
+            os.fsync(file)
+        finally:
+            os.close(file)
+        fresh.replace(path)
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise ConfigError(
+            f"{path} must hold {_KEY_BYTES} bytes; it has {len(key)}: restore it, or delete it for a new one"
+        )
+    return key
 
 
 def read_holder(data_dir: Path) -> dict[str, object]:

@@ -226,6 +226,20 @@ class Auth(Section):
         return [origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip()]
 
 
+class Webhooks(Section):
+    """Messages to other programs."""
+
+    allow_private: bool = _setting(False, "Send to addresses that are not public, such as 127.0.0.1 and 10.0.0.1.")
+    allowed_hosts: str = _setting("", "Hosts that are sent to whatever their address, with commas between.")
+    timeout_sec: float = _setting(15, "Time a receiver has to answer.", "s", ge=1, le=300)
+    keep_days: float = _setting(30, "Time a delivery stays in the list after its end.", "days", gt=0, le=36_500)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The allowed hosts, one by one."""
+        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+
+
 class UI(Section):
     """The page in the browser."""
 
@@ -277,6 +291,7 @@ class Settings(BaseModel):
     scheduler: Scheduler = Scheduler()
     limits: Limits = Limits()
     auth: Auth = Auth()
+    webhooks: Webhooks = Webhooks()
     ui: UI = UI()
     ui_state: UIState = UIState()
     debug: Debug = Debug()

@@ -131,9 +131,7 @@ def test_every_language_is_shown() -> None:
 async def test_guide_names_exactly_the_endpoints_there_are(server: Server) -> None:
     paths = (await server.http.get("/openapi.json")).json()["paths"]
     there = {
-        (method.upper(), path.replace("{job_id}", "{id}").replace("{key_id}", "{id}"))
-        for path, methods in paths.items()
-        for method in methods
+        (method.upper(), re.sub(r"{\w+_id}", "{id}", path)) for path, methods in paths.items() for method in methods
     }
     assert set(_ENDPOINT.findall(GUIDE.read_text(encoding="utf-8"))) == there
 

@@ -17,6 +17,7 @@ from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
+from rhapsode.ledger.outbox_sql import SqlOutbox
 from rhapsode.ledger.sql import SqlLedger
 from tests.faults.harness import Client, LedgerFile, ServerProcess
 from tests.faults.test_workers import fleet_of
@@ -104,7 +105,9 @@ async def sweep_all(server: ServerProcess) -> None:
     await ledger.open()
     takes, results = LocalBlobs(server.data_dir / "takes"), LocalBlobs(server.outputs, fan_out=False)
     fleet: LocalFleet = fleet_of(server.folder)
-    await Sweeper(Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access), 3600).sweep()
+    outbox = SqlOutbox(ledger.store, b"")
+    shop = Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox)
+    await Sweeper(shop, 3600).sweep()
     await ledger.close()
     takes.close()
     results.close()

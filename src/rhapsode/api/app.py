@@ -18,6 +18,7 @@ from rhapsode.api import (
     routes_speech,
     routes_timeline,
     routes_voices,
+    routes_webhooks,
 )
 from rhapsode.api.auth import Gate
 from rhapsode.api.context import Context
@@ -60,6 +61,7 @@ def create_app(settings: Settings, service: JobService, local_token: str = "") -
         routes_session,
         routes_segments,
         routes_timeline,
+        routes_webhooks,
         routes_health,
     ):
         app.include_router(routes.router)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rhapsode.engines.base import Control
 from rhapsode.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from rhapsode.fleet.base import EngineDescription
+from rhapsode.jobs.safe_address import Policy, check_url
 from rhapsode.model import AudioFormat, Pauses, Priority, SpeechRequest, Voice, VoiceMode
 from rhapsode.settings import Settings
 
@@ -50,6 +51,7 @@ class SpeechBody(BaseModel):
     stream: bool | None = False
     priority: str | None = Field(None, description="interactive, normal or batch.")
     tags: list[Tag] = Field(default_factory=list, max_length=32)
+    webhook_url: str | None = Field(None, description="Told of the job's end; http or https.")
 
     @field_validator("text")
     @classmethod
@@ -108,6 +110,8 @@ def resolve(
         InvalidInput: Clone mode without a reference, or with an engine that cannot clone (status 400).
         Unavailable: The engine has no voice at all.
     """
+    if body.webhook_url is not None:
+        check_url(body.webhook_url, Policy(settings.webhooks.allow_private, settings.webhooks.hosts), "webhook_url")
     limit = settings.limits.max_text_chars
     if len(body.text) > limit:
         raise TooLarge(

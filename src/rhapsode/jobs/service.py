@@ -13,6 +13,7 @@ from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
+from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
@@ -29,6 +30,7 @@ class JobService:
         self.shop = shop
         self.scheduler = scheduler
         self.settings = settings
+        self.webhooks = WebhookService(shop, settings)
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -75,6 +77,7 @@ class JobService:
             attached=attached,
             warnings=resolved.warnings,
             tags=tuple(body.tags),
+            webhook_url=body.webhook_url,
             idempotency_key=idempotency_key,
             limits=caller.limits,
             # a job that ends with its waiter is another request than one that stays

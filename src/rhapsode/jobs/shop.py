@@ -11,6 +11,7 @@ from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
+from rhapsode.ledger.outbox import OutboxLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Shop:
     clock: Callable[[], float]
     """Seconds since the epoch."""
     access: AccessLedger
+    outbox: OutboxLedger
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.jobs.joiner import result_job_id
@@ -27,6 +27,7 @@ class Swept:
     jobs: int = 0
     takes: int = 0
     orphans: int = 0
+    deliveries: int = 0
 
 
 class Sweeper:
@@ -37,6 +38,7 @@ class Sweeper:
         interval_s: Time between two rounds.
         grace_s: How long bytes without a row are left alone.
         monotonic: Seconds that never jump; compared with ``shop.clock`` to notice that the wall clock did.
+        webhook_keep_s: How long deliveries of webhooks are kept after their end.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Sweeper:
         interval_s: float,
         grace_s: float = _GRACE_S,
         monotonic: Callable[[], float] = time.monotonic,
+        webhook_keep_s: float = 30 * 86_400.0,
     ) -> None:
         self._shop = shop
         self._interval_s = interval_s
         self._grace_s = grace_s
         self._monotonic = monotonic
+        self._webhook_keep_s = webhook_keep_s
         self._offset = shop.clock() - monotonic()
 
     async def run(self) -> None:
@@ -74,9 +78,9 @@ class Sweeper:
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         for store in (self._shop.takes, self._shop.results):
             orphans += await store.sweep_temp(_TEMP_AGE_S)
-        swept = Swept(jobs, takes, orphans)
+        swept = Swept(jobs, takes, orphans, await self._drop_deliveries())
         if swept != Swept():
-            log.info("swept %d expired jobs, %d takes, %d orphaned files", jobs, takes, orphans)
+            log.info("swept %d expired jobs, %d takes, %d orphaned files, %d deliveries", *astuple(swept))
         return swept
 
     async def _expire(self) -> int:
@@ -92,6 +96,12 @@ class Sweeper:
         count = 0
         while digests := await self._shop.ledger.drop_unreferenced_takes(_PAGE):
             count += len(digests)
+        return count
+
+    async def _drop_deliveries(self) -> int:
+        count = 0
+        while dropped := await self._shop.outbox.drop_deliveries(self._shop.clock() - self._webhook_keep_s, _PAGE):
+            count += dropped
         return count
 
     async def _drop_orphans(

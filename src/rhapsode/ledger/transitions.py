@@ -8,6 +8,7 @@ from sqlalchemy import bindparam
 
 from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
 from rhapsode.ledger.base import NewJob, Waiting
+from rhapsode.ledger.outbox_sql import record_job
 from rhapsode.ledger.quota import charge
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
 from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
@@ -196,6 +197,7 @@ def start_job(tx: Transaction, fence: Fence) -> Job:
     if row is not None:
         job = to_job(row)
         tx.emit(job.id, job.event_seq, "job.started", {"run": job.run})
+        record_job(tx, job, "job.started")
         return job
     row = tx.one(SELECT_JOB, job=fence.job_id)
     if row is None or (job := to_job(row)).fence != fence or job.status is not JobStatus.RUNNING or job.deleted:
@@ -212,6 +214,7 @@ def complete_job(tx: Transaction, fence: Fence, result: Result, ttl_s: float) ->
     job = to_job(row)
     data = {"result": result.name, "format": result.format, "size": result.size, "samples": result.samples}
     tx.emit(job.id, job.event_seq, "job.completed", {**data, "rate": result.rate}, job)
+    record_job(tx, job, "job.completed")
     return job
 
 
@@ -223,6 +226,7 @@ def fail_job(tx: Transaction, fence: Fence, error: str, segment: int | None, ttl
     job = to_job(row)
     tx.run(_PAUSE_SEGMENTS, job=job.id)
     tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment}, job)
+    record_job(tx, job, "job.failed")
     return job
 
 
@@ -237,6 +241,7 @@ def cancel_job(tx: Transaction, job_id: str, reason: str, ttl_s: float) -> Job:
     job = to_job(row)
     tx.run(_PAUSE_SEGMENTS, job=job_id)
     tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason}, job)
+    record_job(tx, job, "job.cancelled")
     return job
 
 
