@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from rhapsode.ledger.base import NewJob, PlanPart
+from rhapsode.ledger.base import JobFilter, NewJob, PlanPart
 from rhapsode.ledger.sql import SqlLedger
 from rhapsode.model import Boundary, Priority, Segment, SpeechRequest, Take, WordTiming, new_job_id
 
@@ -103,7 +103,7 @@ async def main(folder: Path, jobs: int) -> None:
     print(f"open, {path.stat().st_size >> 20:4} MB         {1000 * await seconds(ledger.open()):10.0f} ms")
     print(f"adopt {jobs:7,} jobs    {1000 * await seconds(ledger.adopt()):10.0f} ms")
     print(f"counts                {1000 * await seconds(ledger.counts()):10.1f} ms")
-    print(f"list 50 jobs          {1000 * await seconds(ledger.list_jobs(owner='bench')):10.1f} ms")
+    print(f"list 50 jobs          {1000 * await seconds(ledger.list_jobs(JobFilter(owner='bench'))):10.1f} ms")
     await ledger.close()
 
 

@@ -242,11 +242,19 @@ class Client:
             self._sleep(pause)
             pause = min(pause * 1.3, _LAST_POLL_S)
 
-    def jobs(self, status: JobStatus | None = None, limit: int = 50, cursor: str | None = None) -> JobPage:
-        """Jobs, newest first."""
-        given = {"status": status, "limit": limit, "cursor": cursor}
-        query = {name: str(value) for name, value in given.items() if value is not None}
-        return _decode(self._call("GET", "/tts", params=query), JobPage)
+    def jobs(
+        self,
+        status: JobStatus | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        tags: Sequence[str] = (),
+        search: str = "",
+    ) -> JobPage:
+        """Jobs, newest first; with ``tags`` only those that have them all, with ``search`` those that have its words."""
+        given = {"status": status, "limit": limit, "cursor": cursor, "q": search or None}
+        query: dict[str, str | list[str]] = {name: str(value) for name, value in given.items() if value is not None}
+        return _decode(self._call("GET", "/tts", params=query | {"tag": list(tags)}), JobPage)
 
     def cancel(self, job_id: str) -> None:
         """Cancel an unfinished job; what is done of it is kept until it expires."""

@@ -19,6 +19,7 @@ from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
 from rhapsode.jobs.webhooks import Sender
+from rhapsode.ledger.batches_sql import SqlBatches
 from rhapsode.ledger.outbox_sql import SqlOutbox
 from rhapsode.ledger.sql import SqlLedger
 from rhapsode.settings import Settings
@@ -74,7 +75,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     Raises:
         LedgerError: The ledger cannot be used.
     """
-    ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=settings.job_queue.job_ttl_hours * 3600)
+    ttl_s = settings.job_queue.job_ttl_hours * 3600
+    ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
     takes = LocalBlobs(settings.data_dir / "takes")
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
     hub = EventHub()
@@ -92,6 +94,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             clock=time.time,
             access=ledger.access,
             outbox=SqlOutbox(ledger.store, key),
+            batches=SqlBatches(ledger.store, ttl_s),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

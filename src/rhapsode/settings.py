@@ -204,6 +204,7 @@ class Limits(Section):
     max_text_chars: int = _setting(5_500_000, "Longest text of a job.", "characters", ge=1, le=10**9)
     max_body_bytes: int = _setting(40_000_000, "Largest body of a request.", "bytes", ge=1_024, le=10**11)
     max_queued_jobs: int = _setting(100_000, "Unfinished jobs; more are refused.", "jobs", ge=1, le=10**8)
+    max_batch_requests: int = _setting(1_000, "Most requests in a batch.", "requests", ge=1, le=100_000)
     min_free_disk_mb: int = _setting(
         500, "Free space under which submits are refused.", "MB", "0 = off", ge=0, le=10**9
     )

@@ -1,9 +1,9 @@
 """Values that the suites of the ledger share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from rhapsode.ledger.base import Ledger, NewJob, PlanPart
+from rhapsode.ledger.base import JobFilter, Ledger, NewJob, PlanPart
 from rhapsode.model import (
     AudioFormat,
     Boundary,
@@ -94,3 +94,10 @@ async def types(ledger: Ledger, job: Job) -> list[str]:
     stored = await ledger.get_job(job.id)
     assert [event.seq for event in events] == list(range(1, (stored.event_seq if stored else 0) + 1))
     return [event.type for event in events]
+
+
+async def listed(
+    ledger: Ledger, before: tuple[float, str] | None = None, limit: int = 50, **wanted: Any
+) -> Sequence[Job]:
+    """The jobs of one page."""
+    return [one.job for one in (await ledger.list_jobs(JobFilter(**wanted), before, limit)).jobs]

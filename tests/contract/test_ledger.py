@@ -18,6 +18,7 @@ from tests.contract.ledger_values import (
     OpenLedger,
     begin,
     finish,
+    listed,
     new_job,
     plan,
     speak,
@@ -71,13 +72,13 @@ async def test_twenty_duplicates_at_once_make_one_job(ledger: Ledger) -> None:
     )
     assert len({job.id for job, _ in answers}) == 1
     assert [is_new for _, is_new in answers].count(True) == 1
-    assert len(await ledger.list_jobs()) == 1
+    assert len(await listed(ledger)) == 1
     other, is_new = await ledger.submit(new_job(idempotency_key="key", fingerprint="other", owner="you"))
     assert is_new
     with pytest.raises(InvalidInput) as caught:
         await ledger.submit(new_job(idempotency_key="key", fingerprint="other"))
     assert (caught.value.field, caught.value.status) == ("Idempotency-Key", 422)
-    assert {job.id for job in await ledger.list_jobs()} == {answers[0][0].id, other.id}
+    assert {job.id for job in await listed(ledger)} == {answers[0][0].id, other.id}
 
 
 async def test_jobs_list_newest_first_by_owner_status_and_cursor(ledger: Ledger, clock: Clock) -> None:
@@ -91,15 +92,15 @@ async def test_jobs_list_newest_first_by_owner_status_and_cursor(ledger: Ledger,
     newest = [job.id for job in sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=True)]
     seen: list[str] = []
     before = None
-    while page := await ledger.list_jobs(limit=5, before=before):
+    while page := await listed(ledger, limit=5, before=before):
         seen += [job.id for job in page]
         before = (page[-1].created_at, page[-1].id)
     assert seen == newest
-    mine = await ledger.list_jobs(owner="me", status=JobStatus.CANCELLED)
+    mine = await listed(ledger, owner="me", statuses=(JobStatus.CANCELLED,))
     assert {job.id for job in mine} == {jobs[1].id, jobs[3].id}
     await ledger.purge_job(jobs[1].id)
-    assert [job.id for job in await ledger.list_jobs(owner="me", status=JobStatus.CANCELLED)] == [jobs[3].id]
-    assert jobs[1].id not in {job.id for job in await ledger.list_jobs()}
+    assert [job.id for job in await listed(ledger, owner="me", statuses=(JobStatus.CANCELLED,))] == [jobs[3].id]
+    assert jobs[1].id not in {job.id for job in await listed(ledger)}
 
 
 # -- a job's life -------------------------------------------------------------------------------------------------
@@ -428,7 +429,7 @@ async def test_a_cancelled_caller_does_not_disturb_the_others(ledger: Ledger) ->
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers[3], asyncio.CancelledError)
     assert sum(isinstance(answer, tuple) for answer in answers) == 9
-    assert len(await ledger.list_jobs()) == 10  # it was called, so it was done
+    assert len(await listed(ledger)) == 10  # it was called, so it was done
 
 
 async def test_a_listener_that_raises_harms_nobody(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ from rhapsode.ledger.schema import metadata
 from rhapsode.ledger.sql import SqlLedger
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import EXIT_CODE, GROUP_LIMIT
-from tests.contract.ledger_values import TTL_S, begin, new_job, speak
+from tests.contract.ledger_values import TTL_S, begin, listed, new_job, speak
 
 
 @asynccontextmanager
@@ -135,7 +135,7 @@ async def test_only_files_are_accepted(url: str) -> None:
 async def test_a_url_opens_the_same_file(path: Path) -> None:
     ledger = SqlLedger(f"sqlite:///{path}", ttl_s=TTL_S)
     assert await ledger.open() == 2
-    assert len(await ledger.list_jobs()) == 20
+    assert len(await listed(ledger)) == 20
     await ledger.close()
 
 
@@ -234,7 +234,7 @@ async def test_another_process_that_writes_is_waited_for(path: Path) -> None:
         with closing(sqlite3.connect(path, check_same_thread=False)) as other:
             other.execute("BEGIN IMMEDIATE")
             waiting = asyncio.create_task(ledger.submit(new_job()))
-            assert len(await ledger.list_jobs()) == 20  # readers go on
+            assert len(await listed(ledger)) == 20  # readers go on
             assert not waiting.done()
             other.rollback()
             await waiting
@@ -244,7 +244,7 @@ CHILD = """
     import asyncio, resource, sys
     sys.path.insert(0, sys.argv[2])
     from pathlib import Path
-    from tests.contract.ledger_values import TTL_S, new_job
+    from tests.contract.ledger_values import TTL_S, listed, new_job
     from rhapsode.errors import RhapsodeError
     from rhapsode.ledger.sql import SqlLedger
 
@@ -274,7 +274,7 @@ async def test_a_write_that_fails_ends_the_process_and_loses_nothing_acknowledge
     assert str(path) in err.decode()
     async with opened(path) as ledger:
         assert await ledger.read_text(out.decode().strip(), 0, 100) == "before"
-        assert len(await ledger.list_jobs(limit=100)) == 21
+        assert len(await listed(ledger, limit=100)) == 21
 
 
 async def test_after_a_failed_write_everything_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from tests.contract.ledger_values import (
     OpenLedger,
     begin,
     finish,
+    listed,
     new_job,
     plan,
     speak,
@@ -36,7 +37,7 @@ async def assert_tombstone(ledger: Ledger, job: Job) -> None:
     assert await ledger.segments(job.id) == []
     (last,) = await ledger.events(job.id)  # the only one that stays
     assert (last.type, last.seq) == ("job.deleted", found.event_seq)
-    assert job.id not in {listed.id for listed in await ledger.list_jobs(limit=1000)}
+    assert job.id not in {listed.id for listed in await listed(ledger, limit=1000)}
     for call in (
         ledger.cancel_job(job.id, "x"),
         ledger.retry_job(job.id),
@@ -63,7 +64,7 @@ async def test_jobs_expire_a_time_after_their_end(ledger: Ledger, clock: Clock) 
     await assert_tombstone(ledger, done)
     assert {job.id for job in await ledger.expire_jobs(clock.now + TTL_S)} == {failed.id, cancelled.id}
     assert await ledger.expire_jobs(clock.now + 1e9) == []
-    assert {job.id for job in await ledger.list_jobs()} == {running.id, queued.id}
+    assert {job.id for job in await listed(ledger)} == {running.id, queued.id}
 
 
 async def test_expiry_keeps_to_its_limit(ledger: Ledger, clock: Clock) -> None:

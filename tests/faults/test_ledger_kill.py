@@ -11,7 +11,7 @@ import pytest
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.ledger.sql import SqlLedger
 from rhapsode.model import JobStatus, SegmentStatus
-from tests.contract.ledger_values import TTL_S
+from tests.contract.ledger_values import TTL_S, listed
 
 KILLS = 20
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ async def test_the_ledger_holds_all_that_was_acknowledged(tmp_path: Path) -> Non
 
     ledger = SqlLedger(path, ttl_s=TTL_S)
     assert await ledger.open() == KILLS + 1
-    jobs = {job.id: job for job in await ledger.list_jobs(limit=1_000_000)}
+    jobs = {job.id: job for job in await listed(ledger, limit=1_000_000)}
     for what, job_id, *index in acknowledged:
         job = jobs[job_id]
         if what == "complete":

@@ -17,6 +17,7 @@ from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
+from rhapsode.ledger.batches_sql import SqlBatches
 from rhapsode.ledger.outbox_sql import SqlOutbox
 from rhapsode.ledger.sql import SqlLedger
 from tests.faults.harness import Client, LedgerFile, ServerProcess
@@ -106,7 +107,8 @@ async def sweep_all(server: ServerProcess) -> None:
     takes, results = LocalBlobs(server.data_dir / "takes"), LocalBlobs(server.outputs, fan_out=False)
     fleet: LocalFleet = fleet_of(server.folder)
     outbox = SqlOutbox(ledger.store, b"")
-    shop = Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox)
+    batches = SqlBatches(ledger.store, 3600)
+    shop = Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox, batches)
     await Sweeper(shop, 3600).sweep()
     await ledger.close()
     takes.close()

@@ -147,3 +147,30 @@ def test_rank_says_whose_turn_is_furthest_away():
     order.add("short", "me", Priority.NORMAL, 1.0)
     order.add("talk", "me", Priority.INTERACTIVE, 2.0)
     assert sorted(["book", "batch", "short", "talk"], key=order.rank) == ["talk", "short", "book", "batch"]
+
+
+def test_a_new_priority_moves_a_job_at_once_and_keeps_its_deadline():
+    order = FairOrder(normal_delay_s=100, batch_delay_s=1000)
+    order.add("a", "me", Priority.NORMAL, 0.0)
+    order.add("b", "me", Priority.BATCH, 0.0)
+    assert order.pick(ALL, 0.0) == "a"
+    order.set_priority("b", Priority.INTERACTIVE)
+    assert order.pick(ALL, 0.0) == "b"
+    order.set_priority("b", Priority.BATCH)
+    assert order.pick([Priority.INTERACTIVE], 0.0) is None
+    assert order.pick([Priority.BATCH], 0.0) == "b"
+    order.remove("a")
+    assert order.pick([Priority.NORMAL], 999.0) is None
+    assert order.pick([Priority.NORMAL], 1000.0) == "b"  # submit time + class delay
+    order.set_priority("b", Priority.NORMAL)
+    assert order.pick([Priority.INTERACTIVE], 1000.0) == "b"
+    order.set_priority("gone", Priority.BATCH)
+
+
+def test_many_changes_of_priority_leave_few_deadlines():
+    order = FairOrder()
+    order.add("a", "me", Priority.NORMAL, 0.0)
+    for _ in range(100):
+        order.set_priority("a", Priority.BATCH)
+        order.set_priority("a", Priority.NORMAL)
+    assert len(order._deadlines) == 2

@@ -51,6 +51,23 @@ def test_short_job_beside_a_long_one_waits_for_as_much_of_it():
     assert place(overview, "book").eta_s[0] == pytest.approx(502.5)
 
 
+def test_a_job_that_comes_now_arrives_as_one_that_is_there():
+    overview = look(waiting("book", 100_000), waiting("other", 300, priority=Priority.BATCH))
+    expected = overview.arrival(Priority.NORMAL, 500, workers=2)
+    overview.put(waiting("short", 500))
+    assert place(overview, "short").eta_s == pytest.approx(expected)
+    assert Overview(Pace()).arrival(Priority.NORMAL, 500, workers=2) is None
+
+
+def test_length_of_speech_is_that_of_what_was_spoken():
+    pace = Pace()
+    assert pace.audio_seconds("a", 100) is None
+    pace.note(100, 1.0, "a", 6.0)
+    pace.note(300, 2.0, "a", 22.0)
+    pace.note(300, 2.0, "b", 99.0)
+    assert pace.audio_seconds("a", 1000) == pytest.approx(70.0)
+
+
 def test_nothing_is_claimed_before_anything_was_measured():
     overview = Overview(Pace())
     overview.put(waiting("a", 10))

@@ -8,11 +8,13 @@ from fastapi import FastAPI
 from rhapsode.api import (
     errors,
     openapi,
+    routes_batches,
     routes_events,
     routes_health,
     routes_history,
     routes_jobs,
     routes_keys,
+    routes_plan,
     routes_segments,
     routes_session,
     routes_speech,
@@ -54,6 +56,8 @@ def create_app(settings: Settings, service: JobService, local_token: str = "") -
     for routes in (
         routes_speech,
         routes_events,
+        routes_plan,
+        routes_batches,
         routes_history,
         routes_jobs,
         routes_voices,

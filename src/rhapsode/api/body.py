@@ -9,6 +9,15 @@ from rhapsode.api.connection import ClientLeft
 from rhapsode.errors import TooLarge
 from rhapsode.jobs.request import SpeechBody
 
+SPEECH_SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": SpeechBody.model_json_schema(ref_template="#/components/schemas/{model}")}
+        },
+    }
+}
+"""For OpenAPI, of routes that use :func:`read_speech`."""
 _THREAD_BYTES = 128 * 1024
 """Larger bodies are parsed in a thread, so that the event loop goes on."""
 

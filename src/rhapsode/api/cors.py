@@ -5,7 +5,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rhapsode.api.auth import RATE_HEADERS, Gate
 
-_EXPOSED = ["Content-Disposition", "Retry-After", "X-Job-Id", "X-Seed", "X-Warnings", "X-Request-Id"]
+_EXPOSED = [
+    "Content-Disposition",
+    "Idempotent-Replayed",
+    "Link",
+    "Retry-After",
+    "X-Job-Id",
+    "X-Seed",
+    "X-Warnings",
+    "X-Request-Id",
+]
 _METHODS = ["GET", "POST", "OPTIONS", "DELETE", "PATCH"]
 
 

@@ -97,17 +97,9 @@ async def _on_ours(_: Request, error: Exception) -> Response:
     if isinstance(error, JobEnded):
         return job_failed(error.job) if error.job else problem(410, "gone", str(error))
     detail = str(error)
-    pointers: list[dict[str, str]] = []
+    status, code = kind_of(error)
+    pointers = pointers_of(error)
     headers: dict[str, str] = {}
-    status, code = 500, "internal"
-    if isinstance(error, InvalidInput):
-        status, code = error.status, "invalid_input"
-        if error.field:
-            pointers = [{"pointer": f"/{error.field}", "detail": detail}]
-    for kind, kind_status, kind_code in _CODES:
-        if isinstance(error, kind):
-            status, code = kind_status, kind_code
-            break
     if isinstance(error, Unavailable | QuotaExceeded):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if isinstance(error, Unauthorized):
@@ -121,6 +113,26 @@ async def _on_ours(_: Request, error: Exception) -> Response:
 async def _on_validation(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ValidationError | RequestValidationError):
         raise error
+    found = pointers_of(error)
+    return problem(422, "invalid_input", "; ".join(entry["detail"] for entry in found), found)
+
+
+def kind_of(error: Exception) -> tuple[int, str]:
+    """HTTP status and code of an error that was raised on purpose."""
+    for kind, status, code in _CODES:
+        if isinstance(error, kind):
+            return status, code
+    if isinstance(error, InvalidInput):
+        return error.status, "invalid_input"
+    return (422, "invalid_input") if isinstance(error, ValidationError) else (500, "internal")
+
+
+def pointers_of(error: Exception) -> list[dict[str, str]]:
+    """One entry per wrong field: its JSON pointer and what is wrong."""
+    if isinstance(error, InvalidInput) and error.field:
+        return [{"pointer": f"/{error.field}", "detail": str(error)}]
+    if not isinstance(error, ValidationError | RequestValidationError):
+        return []
     found: list[dict[str, str]] = []
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
@@ -130,7 +142,7 @@ async def _on_validation(_: Request, error: Exception) -> JSONResponse:
             "" if isinstance(given, dict | list) or item["type"] == "json_invalid" else f" (given: {str(given)[:80]!r})"
         )
         found.append({"pointer": "/" + "/".join(place), "detail": f"{'.'.join(place) or 'body'}: {message}{shown}"})
-    return problem(422, "invalid_input", "; ".join(entry["detail"] for entry in found), found)
+    return found
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

@@ -6,36 +6,29 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from rhapsode.api.audio import live_response, result_response
-from rhapsode.api.body import read_speech
+from rhapsode.api.body import SPEECH_SCHEMA, read_speech
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Ctx, Submitter, root_of
 from rhapsode.api.errors import job_failed
+from rhapsode.api.idempotency import REPLAYED, idempotency_key
 from rhapsode.api.schemas import Enqueued
-from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.status import links
 from rhapsode.model import JobStatus
 
 router = APIRouter(tags=["speech"])
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": SpeechBody.model_json_schema(ref_template="#/components/schemas/{model}")}
-        },
-    }
-}
 _AUDIO: dict[int | str, dict[str, Any]] = {
     200: {"description": "The audio.", "content": {f"audio/{kind}": {} for kind in ("wav", "opus", "mpeg", "flac")}}
 }
 
 
-@router.post("/tts", openapi_extra=_BODY, responses=_AUDIO, response_class=Response)
+@router.post("/tts", openapi_extra=SPEECH_SCHEMA, responses=_AUDIO, response_class=Response)
 async def speak(request: Request, ctx: Ctx, caller: Submitter) -> Response:
     """Speak a text and answer with the audio. The job is cancelled when the client leaves."""
+    key = idempotency_key(request)
     body = await read_speech(request, ctx.settings.limits.max_body_bytes)
     ctx.service.require_engine()
-    job = await ctx.service.submit(body, caller, attached=True, idempotency_key=request.headers.get("idempotency-key"))
+    job = await ctx.service.submit(body, caller, attached=True, idempotency_key=key)
     if body.stream:
         return await live_response(ctx.service, job, request, job.request.output_format)
     async with ctx.service.attend(job):
@@ -45,11 +38,12 @@ async def speak(request: Request, ctx: Ctx, caller: Submitter) -> Response:
     return await result_response(ctx.service, job, request)
 
 
-@router.post("/tts/enqueue", status_code=202, openapi_extra=_BODY, responses={202: {"model": Enqueued}})
+@router.post("/tts/enqueue", status_code=202, openapi_extra=SPEECH_SCHEMA, responses={202: {"model": Enqueued}})
 async def enqueue(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Store a job and answer at once: it survives from here on."""
+    key = idempotency_key(request)
     body = await read_speech(request, ctx.settings.limits.max_body_bytes)
-    job = await ctx.service.submit(body, caller, idempotency_key=request.headers.get("idempotency-key"))
+    job, created = await ctx.service.submit_once(body, caller, idempotency_key=key)
     root = root_of(request)
     base = links(job.id, root)
     answer = {
@@ -62,4 +56,5 @@ async def enqueue(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse
         "warnings": list(job.warnings),
         "links": base,
     }
-    return JSONResponse(answer, 202, headers={"Location": base["self"], "X-Job-Id": job.id})
+    headers = {"Location": base["self"], "X-Job-Id": job.id} | ({} if created else REPLAYED)
+    return JSONResponse(answer, 202, headers=headers)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from rhapsode.model import JobStatus
+from rhapsode.model import Boundary, JobStatus
 
 
 class _Answer(BaseModel):
@@ -99,6 +99,64 @@ class Status(_Answer):
     links: dict[str, str]
 
 
+class Listed(Status):
+    """A job in a list."""
+
+    text_excerpt: str = Field(description="How the text begins, in one line.")
+    batch_id: str | None
+    custom_id: str | None = Field(description="What its batch calls it.")
+
+
+class Resource(Listed):
+    """A job, with what was asked for."""
+
+    request: dict[str, str | int | float | bool | list[str] | None] = Field(
+        description="The body that asks for the same again, without its text."
+    )
+
+
+class JobList(_Answer):
+    """Jobs, newest first."""
+
+    jobs: list[Listed]
+    next_cursor: str | None
+
+
+class PlannedSegment(_Answer):
+    """A span of the text that would be spoken in one go."""
+
+    index: int
+    start: int = Field(description="Offset in the text.")
+    end: int
+    text: str
+    chars: int
+    boundary: Boundary
+
+
+class PlanTotals(_Answer):
+    """Of the whole text."""
+
+    segments: int
+    chars: int
+    spoken_chars: int = Field(description="Characters that the engine would get: numbers written out, and so on.")
+
+
+class Plan(_Answer):
+    """What would happen."""
+
+    segments: list[PlannedSegment] = Field(description="The first thousand.")
+    segments_truncated: bool
+    totals: PlanTotals
+    engine: str
+    voice: str
+    priority: Literal["interactive", "normal", "batch"]
+    output_format: str
+    audio_seconds: float | None = Field(description="As this voice spoke lately; null before its first segment.")
+    eta_seconds: Eta | None = Field(description="Until it would be done, behind all that waits.")
+    disk_bytes: int | None = Field(description="Of segments and file together.")
+    warnings: list[str]
+
+
 class Enqueued(_Answer):
     """A job was stored."""
 
@@ -110,6 +168,84 @@ class Enqueued(_Answer):
     seed: int
     warnings: list[str]
     links: dict[str, str]
+
+
+class RequestCounts(_Answer):
+    """How many requests of a batch have come to what."""
+
+    total: int
+    queued: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+    refused: int = Field(description="They never became jobs; see `errors`.")
+    deleted: int
+
+
+class RefusedRequest(_Answer):
+    """A request of a batch that was not taken."""
+
+    index: int
+    custom_id: str | None
+    status: int = Field(description="The HTTP status it would have got alone.")
+    code: str
+    detail: str
+    errors: list[FieldError]
+
+
+class BatchStatus(_Answer):
+    """Where a batch stands."""
+
+    batch_id: str
+    status: Literal["running", "completed"] = Field(description="completed: all its jobs have ended, however.")
+    progress: float = Field(ge=0, le=100, description="Percent of the characters.")
+    request_counts: RequestCounts
+    errors: list[RefusedRequest]
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    links: dict[str, str]
+
+
+class BatchJob(_Answer):
+    """A job that was made for a request of a batch."""
+
+    index: int
+    custom_id: str | None
+    job_id: str
+
+
+class BatchAccepted(BatchStatus):
+    """A batch was stored."""
+
+    jobs: list[BatchJob]
+
+
+class BatchList(_Answer):
+    """Batches, newest first."""
+
+    batches: list[BatchStatus]
+    next_cursor: str | None
+
+
+class IndexedJob(Listed):
+    """A job of a batch."""
+
+    index: int = Field(description="Place of its request in the batch.")
+
+
+class BatchJobs(_Answer):
+    """Jobs of a batch, in order."""
+
+    jobs: list[IndexedJob]
+    next_start: int | None
+
+
+class BatchCancelled(_Answer):
+    """What was done."""
+
+    message: str
+    cancelled: int = Field(description="Jobs that were unfinished.")
 
 
 class Message(_Answer):

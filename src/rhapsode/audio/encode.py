@@ -97,6 +97,14 @@ def extension(audio_format: AudioFormat) -> str:
     return _CODECS[audio_format].extension
 
 
+def bytes_per_second(audio_format: AudioFormat, rate: int) -> float:
+    """About how much a finished file takes; lossless compression of speech saves some 40 %."""
+    bits = _CODECS[audio_format].bit_rate
+    if bits is not None:
+        return bits / 8
+    return 2 * rate * (0.6 if audio_format is AudioFormat.FLAC else 1)
+
+
 class FileEncoder:
     """Writes one audio file, in constant memory. Ends with :meth:`finish` or :meth:`abort`.
 

@@ -20,7 +20,7 @@ from rhapsode.datadir import DataDirLock
 from rhapsode.errors import NotFound, RhapsodeError
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
-from rhapsode.ledger.base import Ledger
+from rhapsode.ledger.base import JobFilter, Ledger, Listed
 from rhapsode.model import JobStatus
 from rhapsode.settings import Settings
 
@@ -32,12 +32,17 @@ _WIDTH = 120
 
 @click.command("jobs")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only jobs of this status.")
+@click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; repeated: with all of these.")
+@click.option("--search", default="", help="Only jobs whose text, tags or id have these words.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def jobs_command(options: Options, status: str | None, limit: int, as_json: bool) -> None:
+def jobs_command(
+    options: Options, status: str | None, tags: tuple[str, ...], search: str, limit: int, as_json: bool
+) -> None:
     """List jobs, newest first."""
-    wanted = JobStatus(status) if status else None
+    statuses = (JobStatus(status),) if status else ()
+    wanted = JobFilter(statuses=statuses, tags=tags, words=tuple(search.split()))
     found = at_the_source(
         options,
         lambda client: _list_pages(client, wanted, limit),
@@ -115,16 +120,25 @@ def with_shop(settings: Settings, work: Callable[[Shop], Awaitable[T]]) -> T:
         return asyncio.run(locked())
 
 
-async def _list(ledger: Ledger, status: JobStatus | None, limit: int) -> Sequence[JobInfo]:
-    found = await ledger.list_jobs(None, status, limit=limit)
-    return [msgspec.convert(job_status(job, None, "no server runs", time.time()), JobInfo) for job in found]
+async def _list(ledger: Ledger, wanted: JobFilter, limit: int) -> Sequence[JobInfo]:
+    found: list[Listed] = []
+    before: tuple[float, str] | None = None
+    while len(found) < limit:
+        page = await ledger.list_jobs(wanted, before, limit - len(found))
+        found += page.jobs
+        before = page.behind
+        if before is None:
+            break
+    return [msgspec.convert(job_status(one.job, None, "no server runs", time.time()), JobInfo) for one in found]
 
 
-def _list_pages(client: Client, status: JobStatus | None, limit: int) -> Sequence[JobInfo]:
+def _list_pages(client: Client, wanted: JobFilter, limit: int) -> Sequence[JobInfo]:
     found: list[JobInfo] = []
     cursor: str | None = None
+    status = wanted.statuses[0] if wanted.statuses else None
     while len(found) < limit:
-        page = client.jobs(status, min(limit - len(found), _PAGE), cursor)
+        at_most = min(limit - len(found), _PAGE)
+        page = client.jobs(status, at_most, cursor, tags=wanted.tags, search=" ".join(wanted.words))
         found += page.jobs
         cursor = page.next_cursor
         if cursor is None:

@@ -172,7 +172,8 @@ class Attempts:
 
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
-        self.pace.note(len(segment.text), take.synth_seconds)
+        speed = run.job.request.controls.get("speed_factor", 1.0)
+        self.pace.note(len(segment.text), take.synth_seconds, run.job.request.voice, take.samples / take.rate * speed)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:
             run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))

@@ -33,6 +33,8 @@ class _Entry:
     eligible: bool = True
     urgent: bool = False
     ticket: int = 0
+    awaited: set[Priority] = field(default_factory=set)
+    """Classes whose deadline is among those to come."""
 
 
 @dataclass(slots=True)
@@ -93,8 +95,7 @@ class FairOrder:
         self._tickets += 1
         entry.order = self._tickets
         self._entries[job_id] = entry
-        if priority in self._delay:
-            heapq.heappush(self._deadlines, (created_at + self._delay[priority], job_id))
+        self._await_deadline(entry)
         self._enter(entry)
 
     def remove(self, job_id: str) -> None:
@@ -116,6 +117,14 @@ class FairOrder:
         entry = self._entries.get(job_id)
         if entry and entry.urgent != urgent:
             entry.urgent = urgent
+            self._enter(entry)
+
+    def set_priority(self, job_id: str, priority: Priority) -> None:
+        """Serve the job in another class; its deadline is the class's delay behind its submit, as if it had always been there."""
+        entry = self._entries.get(job_id)
+        if entry and entry.priority is not priority:
+            entry.priority = priority
+            self._await_deadline(entry)
             self._enter(entry)
 
     def rank(self, job_id: str) -> tuple[float, ...]:
@@ -158,6 +167,11 @@ class FairOrder:
         entry.served += chars
         entry.tag += self._charged(entry.served) - before
         self._enter(entry)
+
+    def _await_deadline(self, entry: _Entry) -> None:
+        if entry.priority in self._delay and entry.priority not in entry.awaited:
+            entry.awaited.add(entry.priority)
+            heapq.heappush(self._deadlines, (entry.created_at + self._delay[entry.priority], entry.id))
 
     def _charged(self, served: int) -> int:
         return served if served > self._head_chars else 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rhapsode.jobs.pace import Pace
 from rhapsode.ledger.base import Waiting
-from rhapsode.model import JobStatus
+from rhapsode.model import JobStatus, Priority
 
 _FREE = 127
 """Priority of a row that holds no job."""
@@ -84,15 +84,24 @@ class Overview:
         row = self._rows.get(job_id)
         if row is None:
             return Place(None, None)
-        priority, left = self._priority[row], self._left[row]
-        same, higher = self._priority == priority, self._priority < priority
-        ahead = float(self._left[higher].sum() + np.minimum(self._left[same], left).sum())
+        priority = self._priority[row]
+        ahead = self._ahead(priority, self._left[row])
         position = None
         if self._queued[row]:
+            same, higher = self._priority == priority, self._priority < priority
             created = self._created[row]
             older = (self._created < created) | ((self._created == created) & (self._order <= self._order[row]))
             position = int(np.count_nonzero(self._queued & (higher | (same & older))))
         return Place(position, self._pace.seconds(ahead, workers))
+
+    def arrival(self, priority: Priority, chars: int, workers: int) -> tuple[float, float] | None:
+        """Median and pessimistic seconds after which a job of ``chars`` characters would be done that came now."""
+        return self._pace.seconds(self._ahead(int(priority), chars) + chars, workers)
+
+    def _ahead(self, priority: int, left: float) -> float:
+        """Characters that are spoken before a job of this class is done that has ``left`` of them, its own included if it is here."""
+        same, higher = self._priority == priority, self._priority < priority
+        return float(self._left[higher].sum() + np.minimum(self._left[same], left).sum())
 
     def _new_row(self) -> int:
         if not self._free:

@@ -1,4 +1,4 @@
-"""How fast this node speaks, measured: the base of every ETA."""
+"""How fast this node speaks, and how long its speech is, measured: the base of every estimate."""
 
 from collections import deque
 
@@ -6,15 +6,23 @@ _KEPT = 128
 
 
 class Pace:
-    """Worker seconds per character over the latest segments."""
+    """Worker seconds, and of each voice seconds of audio, per character over the latest segments."""
 
     def __init__(self) -> None:
         self._seconds_per_char: deque[float] = deque(maxlen=_KEPT)
+        self._heard: dict[str, deque[tuple[int, float]]] = {}
 
-    def note(self, chars: int, synth_seconds: float) -> None:
-        """A segment of ``chars`` characters took one worker ``synth_seconds``."""
+    def note(self, chars: int, synth_seconds: float, voice: str = "", audio_seconds: float = 0.0) -> None:
+        """A segment of ``chars`` characters took one worker ``synth_seconds``; at speed 1 it sounds for ``audio_seconds``."""
         if chars > 0:
             self._seconds_per_char.append(synth_seconds / chars)
+            self._heard.setdefault(voice, deque(maxlen=_KEPT)).append((chars, audio_seconds))
+
+    def audio_seconds(self, voice: str, chars: int) -> float | None:
+        """How long ``chars`` characters of a voice sound at speed 1, pauses aside; None before its first segment."""
+        heard = self._heard.get(voice, ())
+        spoken = sum(c for c, _ in heard)
+        return chars * sum(s for _, s in heard) / spoken if spoken else None
 
     def seconds(self, chars: float, workers: int) -> tuple[float, float] | None:
         """Median and pessimistic (90th percentile) seconds that ``workers`` need for ``chars`` characters.

@@ -13,21 +13,29 @@ from rhapsode.engines.base import Control
 from rhapsode.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.safe_address import Policy, check_url
-from rhapsode.model import AudioFormat, Pauses, Priority, SpeechRequest, Voice, VoiceMode
+from rhapsode.model import NO_LIMITS, AudioFormat, Limits, Pauses, Priority, SpeechRequest, Voice, VoiceMode
 from rhapsode.settings import Settings
 
-_PRIORITIES = {
+PRIORITIES: Mapping[str, Priority] = {
     "interactive": Priority.INTERACTIVE,
     "high": Priority.INTERACTIVE,
     "normal": Priority.NORMAL,
     "batch": Priority.BATCH,
     "low": Priority.BATCH,
 }
+"""What callers may call the classes."""
 _FILE_FORMATS = ("wav", "opus", "mp3", "flac")
 _CONTROLS = ("temperature", "exaggeration", "cfg_weight", "speed_factor")
 _SHOWN_NAMES = 20
 
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def known_priority(value: str | None) -> str | None:
+    """A class by one of its names, in lower case; "" is None. For validators of bodies."""
+    if value is not None and value.lower() not in PRIORITIES:
+        raise ValueError(f"must be one of {', '.join(PRIORITIES)}")
+    return value.lower() if value else None
 
 
 class SpeechBody(BaseModel):
@@ -70,9 +78,7 @@ class SpeechBody(BaseModel):
     @field_validator("priority")
     @classmethod
     def _known_priority(cls, value: str | None) -> str | None:
-        if value is not None and value.lower() not in _PRIORITIES:
-            raise ValueError(f"must be one of {', '.join(_PRIORITIES)}")
-        return value.lower() if value else None
+        return known_priority(value)
 
     def fingerprint(self) -> str:
         """Hash of the validated body before the seed is drawn; equal bodies have equal fingerprints."""
@@ -94,6 +100,7 @@ def resolve(
     described: EngineDescription,
     references: Callable[[], Sequence[str]],
     default: Priority,
+    limits: Limits = NO_LIMITS,
 ) -> Resolved:
     """Look up everything the body leaves open, once, so that nothing changes between submit and speech.
 
@@ -103,6 +110,7 @@ def resolve(
         described: The engine that will speak.
         references: Gives the names of the reference recordings; called only when one is wanted.
         default: Priority class when the body names none.
+        limits: What the caller is granted.
 
     Raises:
         TooLarge: The text is over ``limits.max_text_chars``.
@@ -139,7 +147,18 @@ def resolve(
         gain_db=0.0 if clone else voice.gain_db,
         loudness_lufs=output.loudness_lufs,
     )
-    return Resolved(request, _PRIORITIES[body.priority] if body.priority else default, tuple(warnings))
+    priority = granted(PRIORITIES[body.priority], limits, warnings) if body.priority else max(default, limits.priority)
+    return Resolved(request, priority, tuple(warnings))
+
+
+def granted(asked: Priority, limits: Limits, warnings: list[str]) -> Priority:
+    """The class that was asked for, or the highest that the caller may have, with a warning."""
+    if asked >= limits.priority:
+        return asked
+    warnings.append(
+        f"priority {asked.name.lower()} is more than this key is granted; taken as {limits.priority.name.lower()}"
+    )
+    return limits.priority
 
 
 def find_voice(voices: Sequence[Voice], name: str) -> Voice | None:

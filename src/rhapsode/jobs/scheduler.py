@@ -144,6 +144,16 @@ class Scheduler:
         self._drop(job_id)
         self.kick()
 
+    def changed(self, job: Job) -> None:
+        """The priority of an unfinished job may be another than before."""
+        if job.id not in self.overview:
+            return
+        if run := self._runs.get(job.id):
+            run.newer(job)
+        self.overview.put(as_waiting(job))
+        self.order.set_priority(job.id, job.priority)
+        self.kick()
+
     async def listen(self, job_id: str, index: int) -> None:
         """Somebody listens from segment ``index`` on: speak from there first."""
         if job_id in self.overview:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.events import END_EVENTS
-from rhapsode.jobs.request import SpeechBody, resolve
+from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
 from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
@@ -42,7 +44,17 @@ class JobService:
         attached: bool = False,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Store a job; once this returns it survives power loss.
+        """Store a job; once this returns it survives power loss. See :meth:`submit_once`."""
+        return (await self.submit_once(body, caller, attached, idempotency_key))[0]
+
+    async def submit_once(
+        self,
+        body: SpeechBody,
+        caller: Caller = LOCAL,
+        attached: bool = False,
+        idempotency_key: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Store a job, unless that was done before under the same key; the job, and whether it is new.
 
         Args:
             body: What to speak.
@@ -55,33 +67,15 @@ class JobService:
             StorageFull: Free disk space is below the watermark.
             Unavailable: Too many unfinished jobs.
         """
-        if self.scheduler.disk_full:
-            raise StorageFull(
-                f"less than {self.settings.limits.min_free_disk_mb} MB of disk are free (limits.min_free_disk_mb)"
-            )
-        if len(self.scheduler.overview) >= self.settings.limits.max_queued_jobs:
-            raise Unavailable(f"{len(self.scheduler.overview)} jobs are waiting (limits.max_queued_jobs)")
-        default = Priority.INTERACTIVE if attached else Priority.NORMAL
-        described = await self.shop.fleet.describe()
-        try:
-            resolved = resolve(body, self.settings, described, self.references, default)
-        except NotFound:  # perhaps a voice that was dropped in since
-            described = await self.shop.fleet.describe(refresh=True)
-            resolved = resolve(body, self.settings, described, self.references, default)
-        new = NewJob(
-            id=new_job_id(),
-            owner=caller.owner,
-            request=resolved.request,
-            text=body.text,
-            priority=resolved.priority,
+        self.require_room(1)
+        resolved, described = await self.resolve(body, caller, Priority.INTERACTIVE if attached else Priority.NORMAL)
+        # a job that ends with its waiter is another request than one that stays
+        fingerprint = f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else ""
+        new = replace(
+            new_job(body, resolved, caller),
             attached=attached,
-            warnings=resolved.warnings,
-            tags=tuple(body.tags),
-            webhook_url=body.webhook_url,
             idempotency_key=idempotency_key,
-            limits=caller.limits,
-            # a job that ends with its waiter is another request than one that stays
-            fingerprint=f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else "",
+            fingerprint=fingerprint,
         )
         window = body.text[:WINDOW]
         planning: asyncio.Future[PlanBatch] | None = None
@@ -92,7 +86,31 @@ class JobService:
         job, created = await self.shop.ledger.submit(new)
         if created:
             self.scheduler.submit(job, Head(window, planning))
-        return job
+        return job, created
+
+    def require_room(self, jobs: int) -> None:
+        """Refuse more work than can be stored.
+
+        Raises:
+            StorageFull: Free disk space is below the watermark.
+            Unavailable: There would be too many unfinished jobs.
+        """
+        limits, waiting = self.settings.limits, len(self.scheduler.overview)
+        if self.scheduler.disk_full:
+            raise StorageFull(f"less than {limits.min_free_disk_mb} MB of disk are free (limits.min_free_disk_mb)")
+        if waiting + jobs > limits.max_queued_jobs:
+            raise Unavailable(f"{waiting} jobs are waiting; {limits.max_queued_jobs} may (limits.max_queued_jobs)")
+
+    async def resolve(
+        self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
+    ) -> tuple[Resolved, EngineDescription]:
+        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
+        described = await self.shop.fleet.describe()
+        try:
+            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+        except NotFound:  # perhaps a voice that was dropped in since
+            described = await self.shop.fleet.describe(refresh=True)
+            return resolve(body, self.settings, described, self.references, default, caller.limits), described
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded.
@@ -133,9 +151,13 @@ class JobService:
         if job.status.is_terminal:
             return job_status(job, None, None, self.shop.clock(), root)
         waiting_for = await self.scheduler.waiting_for(job)
-        workers = sum(not slot.express for slot in self.shop.fleet.slots()) or 1
-        place = self.scheduler.overview.place(job.id, workers)
+        place = self.scheduler.overview.place(job.id, self.workers)
         return job_status(job, place, waiting_for, self.shop.clock(), root)
+
+    @property
+    def workers(self) -> int:
+        """Segments of one long text that are spoken at once."""
+        return sum(not slot.express for slot in self.shop.fleet.slots()) or 1
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
@@ -227,6 +249,30 @@ class JobService:
         """
         return await self.shop.ledger.keep_job((await self.living(job_id, caller)).id, kept)
 
+    async def change(
+        self,
+        job_id: str,
+        caller: Caller = LOCAL,
+        priority: Priority | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Job:
+        """Change priority, tags or both; more than the caller is granted becomes what is, with a warning.
+
+        Raises:
+            NotFound, Gone: As in :meth:`living`.
+            Conflict: Another priority for a job that has ended.
+        """
+        job = await self.living(job_id, caller)
+        warnings: list[str] = []
+        if priority is not None:
+            priority = granted(priority, caller.limits, warnings)
+        job = await self.shop.ledger.change_job(job.id, priority, tags)
+        if warnings:
+            await self.shop.ledger.warn_job(job.id, warnings)
+            job = await self.living(job.id, caller)
+        self.scheduler.changed(job)
+        return job
+
     async def purge(self, job_id: str, caller: Caller = LOCAL) -> None:
         """Delete a job's text, takes and result; a tombstone stays.
 
@@ -237,6 +283,21 @@ class JobService:
         self.scheduler.forget(job_id)
         if before.result:
             await self.shop.results.delete(before.result.name)
+
+
+def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
+    """The job that a body asks for."""
+    return NewJob(
+        id=new_job_id(),
+        owner=caller.owner,
+        request=resolved.request,
+        text=body.text,
+        priority=resolved.priority,
+        warnings=resolved.warnings,
+        tags=tuple(body.tags),
+        webhook_url=body.webhook_url,
+        limits=caller.limits,
+    )
 
 
 def _try_to_write(path: Path) -> None:

@@ -11,6 +11,7 @@ from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
+from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
 
 
@@ -28,6 +29,7 @@ class Shop:
     """Seconds since the epoch."""
     access: AccessLedger
     outbox: OutboxLedger
+    batches: BatchLedger
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from rhapsode.jobs.overview import Place
-from rhapsode.model import Job, JobStatus
+from rhapsode.model import Job, JobStatus, VoiceMode
 
 
 def iso(seconds: float | None) -> str | None:
@@ -68,11 +68,39 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
     }
 
 
+def resource(job: Job, status: dict[str, object], excerpt: str) -> dict[str, object]:
+    """The answer of ``GET /tts/{id}``: the status, and what was asked for, under the names of the body that asks for it again."""
+    request = job.request
+    reference = request.voice_mode is VoiceMode.CLONE
+    asked: dict[str, object] = {
+        "voice_mode": request.voice_mode.value,
+        "predefined_voice_id": None if reference else request.voice,
+        "reference_audio_filename": request.voice if reference else None,
+        "output_format": request.output_format.value,
+        "split_text": request.split_text,
+        "chunk_size": request.chunk_size,
+        "language": request.language,
+        "seed": request.seed,
+        "priority": job.priority.name.lower(),
+        "tags": list(job.tags),
+        "webhook_url": job.webhook_url,
+        **request.controls,
+    }
+    return listed(job, status, excerpt) | {"request": asked}
+
+
+def listed(job: Job, status: dict[str, object], excerpt: str) -> dict[str, object]:
+    """A job in a list: its status, how its text begins, and what its batch calls it."""
+    return status | {"text_excerpt": excerpt, "batch_id": job.batch_id, "custom_id": job.custom_id}
+
+
 def links(job_id: str, root: str = "") -> dict[str, str]:
     """Addresses of everything about a job."""
     base = f"{root}/tts/{job_id}"
     return {
         "self": f"{base}/status",
+        "job": base,
+        "text": f"{base}/text",
         "result": f"{base}/result",
         "audio": f"{base}/audio",
         "segments": f"{base}/segments",

@@ -88,6 +88,54 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows. Every condition must hold; None and ``()`` are no condition."""
+
+    owner: str | None = None
+    statuses: tuple[JobStatus, ...] = ()
+    """One of these."""
+    voice: str | None = None
+    tags: tuple[str, ...] = ()
+    """All of these."""
+    words: tuple[str, ...] = ()
+    """Each in the text, in a tag or in the custom id, or how the job's id begins; upper and lower case are the same."""
+    created_from: float | None = None
+    """Submitted then or later."""
+    created_before: float | None = None
+    priority: Priority | None = None
+    batch_id: str | None = None
+
+
+ALL_JOBS = JobFilter()
+EXCERPT_OF = 800
+"""Characters of a text that its excerpt is made of: white space may be most of them."""
+_EXCERPT = 200
+
+
+def excerpt(beginning: str) -> str:
+    """How a text begins, in one line; ``beginning`` is its first :data:`EXCERPT_OF` characters."""
+    return " ".join(beginning.split())[:_EXCERPT].rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A job in a list."""
+
+    job: Job
+    excerpt: str
+    """How its text begins, white space collapsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A part of a list, newest first."""
+
+    jobs: Sequence[Listed]
+    behind: tuple[float, str] | None
+    """Where to go on: (created_at, id) of the last job that was looked at; None at the end of the list."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """One unfinished job as the scheduler sees it."""
 
@@ -152,13 +200,12 @@ class Ledger(Protocol):
         ...
 
     async def list_jobs(
-        self,
-        owner: str | None = None,
-        status: JobStatus | None = None,
-        before: tuple[float, str] | None = None,
-        limit: int = 50,
-    ) -> Sequence[Job]:
-        """Jobs without tombstones, newest first; ``before`` is (created_at, id) of the last one seen."""
+        self, wanted: JobFilter = ALL_JOBS, before: tuple[float, str] | None = None, limit: int = 50
+    ) -> JobPage:
+        """Jobs without tombstones, newest first; ``before`` is where an earlier page ended.
+
+        A search for words looks at so much text at most, and may then give fewer than ``limit`` jobs, or none, with more to come.
+        """
         ...
 
     async def read_text(self, job_id: str, offset: int, length: int) -> str:
@@ -212,6 +259,15 @@ class Ledger(Protocol):
 
         Raises:
             NotFound, Gone: As above.
+        """
+        ...
+
+    async def change_job(self, job_id: str, priority: Priority | None = None, tags: Sequence[str] | None = None) -> Job:
+        """Change what is given; event ``job.updated`` with what is new. A change that changes nothing writes nothing.
+
+        Raises:
+            NotFound, Gone: As above.
+            Conflict: Another priority for a job that has ended.
         """
         ...
 

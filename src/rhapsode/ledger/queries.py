@@ -9,7 +9,6 @@ from sqlalchemy import bindparam
 from rhapsode.ledger.base import Counts
 from rhapsode.ledger.retention import CANDIDATES
 from rhapsode.ledger.rows import (
-    JOB_COLUMNS,
     SEGMENT_COLUMNS,
     SELECT_JOB,
     TAKE_COLUMNS,
@@ -17,7 +16,7 @@ from rhapsode.ledger.rows import (
     to_job,
     to_segment_state,
 )
-from rhapsode.ledger.schema import LISTED, LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, marks, segments, takes
+from rhapsode.ledger.schema import LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, marks, segments, takes
 from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 
 IN_LIMIT = 500
@@ -64,24 +63,6 @@ def get_job(connection: sa.Connection, job_id: str) -> Job | None:
     """See :meth:`rhapsode.ledger.base.Ledger.get_job`."""
     row = connection.execute(SELECT_JOB, {"job": job_id}).first()
     return None if row is None else to_job(row)
-
-
-def list_jobs(
-    connection: sa.Connection,
-    owner: str | None,
-    status: JobStatus | None,
-    before: tuple[float, str] | None,
-    limit: int,
-) -> Sequence[Job]:
-    """See :meth:`rhapsode.ledger.base.Ledger.list_jobs`."""
-    query = sa.select(*JOB_COLUMNS).where(LISTED).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    if status is not None:
-        query = query.where(jobs.c.status == status.value)
-    if before is not None:
-        query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < before)
-    return [to_job(row) for row in connection.execute(query)]
 
 
 def read_text(connection: sa.Connection, job_id: str, offset: int, length: int) -> str:

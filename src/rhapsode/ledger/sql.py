@@ -9,13 +9,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from rhapsode.errors import LedgerError
-from rhapsode.ledger import queries, retention, segment_transitions, spoken_queries, transitions
+from rhapsode.ledger import history, queries, retention, segment_transitions, spoken_queries, transitions
 from rhapsode.ledger.access_sql import SqlAccess
-from rhapsode.ledger.base import Claim, Counts, Ledger, NewJob, PlanPart, Spoken, Waiting
+from rhapsode.ledger.base import ALL_JOBS, Claim, Counts, JobFilter, JobPage, Ledger, NewJob, PlanPart, Spoken, Waiting
 from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import exit_process
-from rhapsode.model import Event, Fence, Job, JobStatus, Result, SegmentState, SegmentStatus, Take
+from rhapsode.model import Event, Fence, Job, Priority, Result, SegmentState, SegmentStatus, Take
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,13 +65,9 @@ class SqlLedger(Ledger):
         return await self._read(queries.get_job, job_id)
 
     async def list_jobs(
-        self,
-        owner: str | None = None,
-        status: JobStatus | None = None,
-        before: tuple[float, str] | None = None,
-        limit: int = 50,
-    ) -> Sequence[Job]:
-        return await self._read(queries.list_jobs, owner, status, before, limit)
+        self, wanted: JobFilter = ALL_JOBS, before: tuple[float, str] | None = None, limit: int = 50
+    ) -> JobPage:
+        return await self._read(history.list_jobs, wanted, before, limit)
 
     async def read_text(self, job_id: str, offset: int, length: int) -> str:
         return await self._read(queries.read_text, job_id, offset, length)
@@ -96,6 +92,9 @@ class SqlLedger(Ledger):
 
     async def keep_job(self, job_id: str, kept: bool = True) -> Job:
         return await self._write(transitions.keep_job, job_id, kept, self._ttl_s)
+
+    async def change_job(self, job_id: str, priority: Priority | None = None, tags: Sequence[str] | None = None) -> Job:
+        return await self._write(transitions.change_job, job_id, priority, tags)
 
     async def touch_result(self, job_id: str) -> None:
         due = self._clock() + self._ttl_s - transitions.TOUCH_STEP_S

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam
 
 from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
 from rhapsode.ledger.base import NewJob, Waiting
+from rhapsode.ledger.batch_end import job_ended, job_revived
 from rhapsode.ledger.outbox_sql import record_job
 from rhapsode.ledger.quota import charge
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
@@ -98,6 +99,12 @@ _KEEP = (
             else_=bindparam("expiry"),
         ),
     )
+    .returning(*JOB_COLUMNS)
+)
+_CHANGE = (
+    sa.update(jobs)
+    .where(IS_JOB)
+    .values(**NEXT_EVENT, priority=bindparam("new_priority"), tags=bindparam("new_tags"))
     .returning(*JOB_COLUMNS)
 )
 _TOUCH = sa.update(jobs).where(IS_JOB, jobs.c.expires_at < bindparam("expiry")).values(expires_at=bindparam("expiry"))
@@ -215,6 +222,7 @@ def complete_job(tx: Transaction, fence: Fence, result: Result, ttl_s: float) ->
     data = {"result": result.name, "format": result.format, "size": result.size, "samples": result.samples}
     tx.emit(job.id, job.event_seq, "job.completed", {**data, "rate": result.rate}, job)
     record_job(tx, job, "job.completed")
+    job_ended(tx, job)
     return job
 
 
@@ -227,6 +235,7 @@ def fail_job(tx: Transaction, fence: Fence, error: str, segment: int | None, ttl
     tx.run(_PAUSE_SEGMENTS, job=job.id)
     tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment}, job)
     record_job(tx, job, "job.failed")
+    job_ended(tx, job)
     return job
 
 
@@ -242,6 +251,7 @@ def cancel_job(tx: Transaction, job_id: str, reason: str, ttl_s: float) -> Job:
     tx.run(_PAUSE_SEGMENTS, job=job_id)
     tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason}, job)
     record_job(tx, job, "job.cancelled")
+    job_ended(tx, job)
     return job
 
 
@@ -254,6 +264,7 @@ def retry_job(tx: Transaction, job_id: str) -> Job:
     job = to_job(row)
     tx.run(_RENEW_SEGMENTS, job=job_id)
     tx.emit(job_id, job.event_seq, "job.retried", {"run": job.run})
+    job_revived(tx, job)
     return job
 
 
@@ -266,6 +277,30 @@ def keep_job(tx: Transaction, job_id: str, kept: bool, ttl_s: float) -> Job:
     assert row is not None  # noqa: S101 - found above, in this transaction
     job = to_job(row)
     tx.emit(job_id, job.event_seq, "job.kept", {"kept": kept})
+    return job
+
+
+def change_job(tx: Transaction, job_id: str, priority: Priority | None, tags: Sequence[str] | None) -> Job:
+    """See :meth:`rhapsode.ledger.base.Ledger.change_job`."""
+    job = find(tx, job_id)
+    new: dict[str, Any] = {}
+    if priority is not None and priority is not job.priority:
+        if job.status.is_terminal:
+            raise Conflict(f"Job {job_id} is {job.status}: its priority means nothing any more.")
+        new["priority"] = priority.name.lower()
+    if tags is not None and tuple(tags) != job.tags:
+        new["tags"] = list(tags)
+    if not new:
+        return job
+    row = tx.one(
+        _CHANGE,
+        job=job_id,
+        new_priority=int(job.priority if priority is None else priority),
+        new_tags=to_json(list(job.tags if tags is None else tags)),
+    )
+    assert row is not None  # noqa: S101 - found above, in this transaction
+    job = to_job(row)
+    tx.emit(job_id, job.event_seq, "job.updated", new)
     return job
 
 
