@@ -78,6 +78,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     ttl_s = settings.job_queue.job_ttl_hours * 3600
     ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
     takes = LocalBlobs(settings.data_dir / "takes")
+    renditions = LocalBlobs(settings.data_dir / "renditions", fan_out=False)
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
     hub = EventHub()
     ledger.on_event(hub.publish)
@@ -95,12 +96,14 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             access=ledger.access,
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
+            renditions=renditions,
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:
         await ledger.close()
         takes.close()
         results.close()
+        renditions.close()
 
 
 @asynccontextmanager

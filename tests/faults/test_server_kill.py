@@ -108,11 +108,15 @@ async def sweep_all(server: ServerProcess) -> None:
     fleet: LocalFleet = fleet_of(server.folder)
     outbox = SqlOutbox(ledger.store, b"")
     batches = SqlBatches(ledger.store, 3600)
-    shop = Shop(ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox, batches)
+    other = LocalBlobs(server.data_dir / "renditions", fan_out=False)
+    shop = Shop(
+        ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox, batches, other
+    )
     await Sweeper(shop, 3600).sweep()
     await ledger.close()
     takes.close()
     results.close()
+    other.close()
 
 
 def check_ledger(ledger: LedgerFile, acknowledged: dict[str, dict[str, Any]]) -> None:

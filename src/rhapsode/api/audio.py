@@ -1,6 +1,7 @@
 """Finished files and live streams as HTTP answers."""
 
 import contextlib
+import os
 import re
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
 from rhapsode.api.ranges import is_range, matches, not_satisfiable
 from rhapsode.audio.encode import content_type, extension
-from rhapsode.errors import Gone
+from rhapsode.errors import Gone, StorageFull
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
@@ -65,17 +66,42 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     path = service.result_path(job)
     if job.result is None or path is None:
         raise Gone(f"the result of job {job.id} is no longer there")
+    etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
+    return await _file_response(service, job, request, path, job.result.format, etag)
+
+
+async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:
+    """The finished file in another format, made from the same takes when it is not there yet; else like the result.
+
+    Raises:
+        Gone, Unavailable, StorageFull: It cannot be made.
+        ClientLeft: Nobody waits for it any more.
+    """
+    if service.scheduler.disk_full:
+        raise StorageFull("too little of the disk is free to make another format (limits.min_free_disk_mb)")
+    path = await while_connected(request, service.renditions.path(job, audio_format))
+    revision = job.result.revision if job.result else 0
+    etag = f'"{job.id}-{revision}-{audio_format}-{_stat(path, job).st_mtime_ns:x}"'
+    return await _file_response(service, job, request, path, audio_format, etag)
+
+
+async def _file_response(
+    service: JobService, job: Job, request: Request, path: Path, audio_format: AudioFormat, etag: str
+) -> Response:
     if not job.ended_at or service.shop.clock() - job.ended_at > _NEW_S:
         await service.shop.ledger.touch_result(job.id)
-    etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
-    headers: Mapping[str, str] = job_headers(job) | disposition(download_name(job)) | {"ETag": etag}
+    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
+    headers: Mapping[str, str] = job_headers(job) | disposition(name) | {"ETag": etag}
     if matches(request, etag):
         return Response(status_code=304, headers=headers)
+    return _Finished(path, headers=headers, media_type=content_type(audio_format), stat_result=_stat(path, job))
+
+
+def _stat(path: Path, job: Job) -> os.stat_result:
     try:
-        found = path.stat()
+        return path.stat()
     except FileNotFoundError as error:
         raise Gone(f"the result of job {job.id} is no longer there") from error
-    return _Finished(path, headers=headers, media_type=content_type(job.result.format), stat_result=found)
 
 
 class _Finished(FileResponse):

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import live_response, result_response
+from rhapsode.api.audio import live_response, rendition_response, result_response
 from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.errors import job_failed, problem
 from rhapsode.api.prefer import applied, until_ended
 from rhapsode.api.schemas import Message, Resource, Status
 from rhapsode.errors import Gone, InvalidInput
+from rhapsode.jobs.renditions import FORMATS
 from rhapsode.jobs.request import PRIORITIES, Tag, known_priority
 from rhapsode.jobs.status import resource
 from rhapsode.ledger.base import EXCERPT_OF, excerpt
@@ -83,13 +84,27 @@ async def change(job_id: str, body: JobPatch, request: Request, ctx: Ctx, caller
 
 @router.head("/result", include_in_schema=False)
 @router.get("/result")
-async def result(job_id: str, request: Request, ctx: Ctx, caller: Reader) -> Response:
+async def result(
+    job_id: str,
+    request: Request,
+    ctx: Ctx,
+    caller: Reader,
+    wanted: Annotated[
+        str | None,
+        Query(alias="format", description="wav, flac, mp3, opus or aac; as asked for at submit when left out."),
+    ] = None,
+) -> Response:
     """The finished file; with ``Prefer: wait=n`` once it is there, or 425 after ``n`` seconds (60 at most)."""
+    audio_format = _format(wanted)
+    if audio_format is AudioFormat.PCM:
+        raise InvalidInput(f"format must be one of {', '.join(FORMATS)}; not 'pcm'", "format")
     job, waited = await until_ended(ctx, await ctx.service.living(job_id, caller), caller, request)
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
         headers = {"Retry-After": str(_RETRY_AFTER_S), "Cache-Control": "no-store"}
         detail = f"job {job.id} is {job.status}, {job.progress:g} % done"
         return applied(problem(425, "too_early", detail, headers=headers), waited)
+    if job.status is JobStatus.COMPLETED and audio_format not in (None, job.request.output_format):
+        return applied(await rendition_response(ctx.service, job, request, audio_format), waited)
     return applied(await _finished(ctx, job, request), waited)
 
 

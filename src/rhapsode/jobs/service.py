@@ -10,6 +10,7 @@ from pathlib import Path
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
 from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.events import END_EVENTS
+from rhapsode.jobs.renditions import Renditions, drop_renditions
 from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
 from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
@@ -33,6 +34,7 @@ class JobService:
         self.scheduler = scheduler
         self.settings = settings
         self.webhooks = WebhookService(shop, settings)
+        self.renditions = Renditions(shop)
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -283,6 +285,7 @@ class JobService:
         self.scheduler.forget(job_id)
         if before.result:
             await self.shop.results.delete(before.result.name)
+            await drop_renditions(self.shop, before)
 
 
 def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:

@@ -30,6 +30,8 @@ class Shop:
     access: AccessLedger
     outbox: OutboxLedger
     batches: BatchLedger
+    renditions: BlobStore
+    """Results in other formats; each can be made anew."""
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

@@ -5,9 +5,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.jobs.joiner import result_job_id
+from rhapsode.jobs.renditions import drop_renditions, outdated_renditions
 from rhapsode.jobs.shop import Shop
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,8 @@ class Sweeper:
         takes = await self._drop_takes()
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
-        for store in (self._shop.takes, self._shop.results):
+        orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))
+        for store in (self._shop.takes, self._shop.results, self._shop.renditions):
             orphans += await store.sweep_temp(_TEMP_AGE_S)
         swept = Swept(jobs, takes, orphans, await self._drop_deliveries())
         if swept != Swept():
@@ -90,6 +93,7 @@ class Sweeper:
             for job in jobs:
                 if job.result:
                     await self._shop.results.delete(job.result.name)
+                    await drop_renditions(self._shop, job)
         return count
 
     async def _drop_takes(self) -> int:

@@ -1,0 +1,149 @@
+"""Other encodings of a finished result, made from its takes when somebody asks for one, once for all who ask.
+
+A rendition is named after job, revision and format. Losing one costs only time; nothing in the ledger knows of it.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rhapsode.audio.encode import extension
+from rhapsode.deliver.assemble import Assembler, LoudnessPass
+from rhapsode.errors import BlobError, Gone, StorageFull
+from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options, uninterrupted
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.spoken import finished_pages, lost_take
+from rhapsode.model import AudioFormat, Boundary, Job, is_job_id
+
+FORMATS = tuple(one for one in AudioFormat if one is not AudioFormat.PCM)
+_AT_ONCE = 2
+"""Made at the same time; the others wait their turn."""
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class _Sink(Protocol):
+    def add(self, take: bytes, boundary: Boundary) -> object: ...
+
+
+@dataclass(slots=True)
+class _Making:
+    """A rendition that is being made."""
+
+    task: asyncio.Task[None]
+    waiters: int = 0
+
+
+def rendition_name(job: Job, audio_format: AudioFormat) -> str:
+    """Under which name the store of renditions has it."""
+    revision = job.result.revision if job.result else 0
+    return f"{job.id}.{revision}.{extension(audio_format)}"
+
+
+async def drop_renditions(shop: Shop, job: Job) -> None:
+    """Delete all renditions of a job's present result."""
+    for audio_format in FORMATS:
+        await shop.renditions.delete(rendition_name(job, audio_format))
+
+
+async def outdated_renditions(shop: Shop, names: Sequence[str]) -> Collection[str]:
+    """Which of these are of no living job, or not of its present result."""
+    outdated: list[str] = []
+    for name in names:
+        job_id, _, rest = name.partition(".")
+        job = await shop.ledger.get_job(job_id) if is_job_id(job_id) else None
+        revision = job.result.revision if job and not job.deleted and job.result else None
+        if rest.partition(".")[0] != str(revision):
+            outdated.append(name)
+    return outdated
+
+
+class Renditions:
+    """Makes and finds renditions. Used from one event loop.
+
+    Args:
+        shop: Shared parts.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._making: dict[str, _Making] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def path(self, job: Job, audio_format: AudioFormat) -> Path:
+        """The file of a completed job in another format; made now when it is not there. Making it ends when nobody waits any more.
+
+        Raises:
+            Gone: A take is missing or damaged, or the job was deleted meanwhile.
+            Unavailable: The job changed meanwhile.
+            StorageFull: The disk is full.
+        """
+        name = rendition_name(job, audio_format)
+        path = self._shop.renditions.local_path(name)
+        if path is not None:
+            return path
+        making = self._making.get(name)
+        if making is None:
+            making = self._making[name] = _Making(asyncio.create_task(self._make(job, audio_format, name)))
+        making.waiters += 1
+        try:
+            await asyncio.shield(making.task)
+        finally:
+            making.waiters -= 1
+            if making.task.done() or not making.waiters:
+                making.task.cancel()
+                if self._making.get(name) is making:  # whoever comes now begins anew
+                    del self._making[name]
+        path = self._shop.renditions.local_path(name)
+        if path is None:
+            raise Gone(f"job {job.id} was deleted meanwhile")
+        return path
+
+    async def _make(self, job: Job, audio_format: AudioFormat, name: str) -> None:
+        async with self._turns:
+            draft = self._shop.renditions.scratch()
+            try:
+                await self._encode(job, audio_format, draft)
+                await uninterrupted(self._shop.renditions.adopt(draft, name))
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise
+                raise StorageFull(f"the disk is full: {name} was not made") from error
+            finally:
+                draft.unlink(missing_ok=True)
+        if await outdated_renditions(self._shop, [name]):
+            await self._shop.renditions.delete(name)
+
+    async def _encode(self, job: Job, audio_format: AudioFormat, draft: Path) -> None:
+        """As the joiner made the result: same timeline, same loudness."""
+        options, target = timeline_options(job, job.rate), job.request.loudness_lufs
+        makeup = 1.0
+        if target is not None:
+            meter = LoudnessPass(options, target)
+            await self._feed(job, meter)
+            makeup = await in_thread(meter.makeup)
+        assembler = await in_thread(Assembler, draft, audio_format, options, tags(job), makeup)
+        try:
+            await self._feed(job, assembler)
+            await in_thread(assembler.finish)
+        except BaseException:
+            assembler.abort()
+            raise
+
+    async def _feed(self, job: Job, sink: _Sink) -> None:
+        async with aclosing(self._takes(job)) as takes:
+            async for data, boundary in takes:
+                await in_thread(sink.add, data, boundary)
+
+    async def _takes(self, job: Job) -> AsyncGenerator[tuple[bytes, Boundary], None]:
+        async with aclosing(finished_pages(self._shop.ledger, job, job.segments_total)) as pages:
+            async for page in pages:
+                for state in page:
+                    try:
+                        data = await read_take(self._shop, state)
+                    except BlobError as error:
+                        raise lost_take(job, error) from error
+                    yield data, state.segment.boundary
