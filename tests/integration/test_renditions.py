@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from rhapsode.deliver.assemble import Assembler
-from rhapsode.jobs import renditions
+from rhapsode.jobs import encoding
 from tests.serving import Server, serving, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,7 +110,7 @@ class Counted(Assembler):
 
 async def test_many_who_ask_at_once_have_it_made_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = await completed(server)
-    monkeypatch.setattr(renditions, "Assembler", Counted)
+    monkeypatch.setattr(encoding, "Assembler", Counted)
     monkeypatch.setattr(Counted, "made", 0)
     answers = await asyncio.gather(*(server.http.get(f"/tts/{job_id}/result?format=mp3") for _ in range(16)))
     assert len({answer.content for answer in answers}) == 1
@@ -122,7 +122,7 @@ async def test_making_ends_when_nobody_waits_and_goes_on_while_somebody_does(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await completed(server)
-    monkeypatch.setattr(renditions, "Assembler", Counted)
+    monkeypatch.setattr(encoding, "Assembler", Counted)
     monkeypatch.setattr(Counted, "made", 0)
     monkeypatch.setattr(Counted, "pause_s", 0.1)
     url = f"/tts/{job_id}/result?format=opus"

@@ -64,6 +64,8 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
         Gone: The file is no longer there.
     """
     path = service.result_path(job)
+    if path is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
+        job, path = newer, service.result_path(newer)  # revised in this moment
     if job.result is None or path is None:
         raise Gone(f"the result of job {job.id} is no longer there")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'

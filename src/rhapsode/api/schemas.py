@@ -170,6 +170,21 @@ class Enqueued(_Answer):
     links: dict[str, str]
 
 
+class RedoInfo(_Answer):
+    """A job that makes a segment of another one again."""
+
+    job_id: str
+    segment: int
+    status: JobStatus
+    links: dict[str, str]
+
+
+class RedoAccepted(Status):
+    """A completed job, a segment of which is made again."""
+
+    redo: RedoInfo
+
+
 class RequestCounts(_Answer):
     """How many requests of a batch have come to what."""
 

@@ -45,10 +45,11 @@ def tags(job: Job) -> dict[str, str]:
     return {"artist": job.request.voice, "encoder": "Rhapsode"}
 
 
-def result_name(job: Job, now: float) -> str:
-    """File name of the result: ``tts_job_<uuid>_<timestamp>.<ext>``, time in UTC."""
+def result_name(job: Job, now: float, revision: int = 1) -> str:
+    """File name of the result: ``tts_job_<uuid>_<timestamp>.<ext>``, time in UTC; ``_r2`` and so on before the dot when it was revised."""
     stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
-    return f"tts_job_{job.id}_{stamp}.{extension(job.request.output_format)}"
+    revised = f"_r{revision}" if revision > 1 else ""
+    return f"tts_job_{job.id}_{stamp}{revised}.{extension(job.request.output_format)}"
 
 
 def result_job_id(name: str) -> str:
@@ -241,7 +242,7 @@ class Joiner:
         if self._first and not await self._first.stored:
             await self._shop.results.delete(name)
             return False
-        copy = await self._save(name)
+        copy = await self._save(self._job, name)
         result = Result(
             name=name,
             format=self._job.request.output_format,
@@ -259,14 +260,14 @@ class Joiner:
             raise
         return True
 
-    async def _save(self, name: str) -> Path | None:
+    async def _save(self, job: Job, name: str) -> Path | None:
         """Keep a copy for the user when that is wanted; that it cannot be kept is no reason to fail."""
         source = self._shop.results.local_path(name)
         if self._shop.saved is None or source is None:
             return None
         try:
-            return await asyncio.to_thread(self._shop.saved.save, self._job, source)
+            return await asyncio.to_thread(self._shop.saved.save, job, source)
         except OSError as error:
-            log.warning("job %s: no copy was saved: %s", self._job.id, error)
-            await self._shop.ledger.warn_job(self._job.id, [f"no copy was saved to disk: {error.strerror or error}"])
+            log.warning("job %s: no copy was saved: %s", job.id, error)
+            await self._shop.ledger.warn_job(job.id, [f"no copy was saved to disk: {error.strerror or error}"])
             return None

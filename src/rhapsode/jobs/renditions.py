@@ -5,28 +5,21 @@ A rendition is named after job, revision and format. Losing one costs only time;
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from rhapsode.audio.encode import extension
-from rhapsode.deliver.assemble import Assembler, LoudnessPass
-from rhapsode.errors import BlobError, Gone, StorageFull
-from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options, uninterrupted
+from rhapsode.errors import Gone, StorageFull
+from rhapsode.jobs.encoding import encode_takes
+from rhapsode.jobs.joiner import uninterrupted
 from rhapsode.jobs.shop import Shop
-from rhapsode.jobs.spoken import finished_pages, lost_take
-from rhapsode.model import AudioFormat, Boundary, Job, is_job_id
+from rhapsode.model import AudioFormat, Job, is_job_id
 
 FORMATS = tuple(one for one in AudioFormat if one is not AudioFormat.PCM)
 _AT_ONCE = 2
 """Made at the same time; the others wait their turn."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class _Sink(Protocol):
-    def add(self, take: bytes, boundary: Boundary) -> object: ...
 
 
 @dataclass(slots=True)
@@ -106,7 +99,7 @@ class Renditions:
         async with self._turns:
             draft = self._shop.renditions.scratch()
             try:
-                await self._encode(job, audio_format, draft)
+                await encode_takes(self._shop, job, audio_format, draft)
                 await uninterrupted(self._shop.renditions.adopt(draft, name))
             except OSError as error:
                 if error.errno not in _NO_SPACE:
@@ -116,34 +109,3 @@ class Renditions:
                 draft.unlink(missing_ok=True)
         if await outdated_renditions(self._shop, [name]):
             await self._shop.renditions.delete(name)
-
-    async def _encode(self, job: Job, audio_format: AudioFormat, draft: Path) -> None:
-        """As the joiner made the result: same timeline, same loudness."""
-        options, target = timeline_options(job, job.rate), job.request.loudness_lufs
-        makeup = 1.0
-        if target is not None:
-            meter = LoudnessPass(options, target)
-            await self._feed(job, meter)
-            makeup = await in_thread(meter.makeup)
-        assembler = await in_thread(Assembler, draft, audio_format, options, tags(job), makeup)
-        try:
-            await self._feed(job, assembler)
-            await in_thread(assembler.finish)
-        except BaseException:
-            assembler.abort()
-            raise
-
-    async def _feed(self, job: Job, sink: _Sink) -> None:
-        async with aclosing(self._takes(job)) as takes:
-            async for data, boundary in takes:
-                await in_thread(sink.add, data, boundary)
-
-    async def _takes(self, job: Job) -> AsyncGenerator[tuple[bytes, Boundary], None]:
-        async with aclosing(finished_pages(self._shop.ledger, job, job.segments_total)) as pages:
-            async for page in pages:
-                for state in page:
-                    try:
-                        data = await read_take(self._shop, state)
-                    except BlobError as error:
-                        raise lost_take(job, error) from error
-                    yield data, state.segment.boundary

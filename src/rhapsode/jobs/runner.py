@@ -15,6 +15,7 @@ from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.jobs.joiner import FirstTake, Joiner
 from rhapsode.jobs.planner import split_cursor
+from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
 from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest
@@ -127,7 +128,8 @@ class JobRun:
         """Begin to join when it is time; a job that was not begun before is joined from its first take on."""
         if not self._joining and not self.closed and (self._fresh or self._given >= _STEADY or self._all_given()):
             self._joining = True
-            self._begin(Joiner(self._shop, self.job, self.lost, self._total, first).run(), "assembling")
+            kind = RedoJoiner if self.job.redo_of else Joiner
+            self._begin(kind(self._shop, self.job, self.lost, self._total, first).run(), "assembling")
 
     def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
         task = asyncio.create_task(self._guard(work, what))
@@ -185,7 +187,7 @@ class JobRun:
 
     def spoken(self, first: FirstTake) -> None:
         """A first take is at hand: joining may begin with it while it is being stored."""
-        if self._fresh:
+        if self._fresh and not self.job.redo_of:
             self._join(first)
 
     def settled(self, index: int) -> None:

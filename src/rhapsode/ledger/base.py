@@ -55,6 +55,23 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRedo:
+    """One segment of a completed job, to be made again by a job of its own that is in no list."""
+
+    id: str
+    """Of that job."""
+    parent_id: str
+    segment: int
+    seed: int | None = None
+    """None: the next variant of the parent's seed."""
+    text: str | None = None
+    """Another text; None: as it is."""
+    spoken: str = ""
+    """The text, normalised for the engine; only with ``text``."""
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
 class PlanPart:
     """One batch of planned segments, stored together with the place where planning goes on."""
 
@@ -290,6 +307,31 @@ class Ledger(Protocol):
 
     async def warn_job(self, job_id: str, warnings: Sequence[str]) -> None:
         """Add warnings that the job does not have yet; event ``job.warning``."""
+        ...
+
+    async def submit_redo(self, redo: NewRedo) -> Job:
+        """Queue a segment of a completed job to be made again; ``job.queued`` of the new job, ``redo.queued`` of the parent.
+
+        The new job is interactive, planned already, and has this one segment under its index in the parent.
+
+        Raises:
+            NotFound, Gone: No such job or segment; a tombstone.
+            Conflict: The parent is not completed, or the segment is being made again just now.
+            QuotaExceeded: As for a job.
+        """
+        ...
+
+    async def complete_redo(self, fence: Fence, revision: int, result: Result) -> Job | None:
+        """The new job → completed, and its take into the parent, whose result this is, if that still has ``revision``.
+
+        Events ``result.revised`` of the parent and ``job.completed`` of the new job.
+
+        Returns:
+            The parent, or None when its result is another by now; then nothing was changed.
+
+        Raises:
+            Refused: Fenced, not running, or its segment is not done.
+        """
         ...
 
     # -- plan and segments --------------------------------------------------------------------------------------

@@ -23,9 +23,17 @@ _BURY = (
     .values(**NEXT_EVENT, **NO_RESULT, deleted=True, expires_at=None, idempotency_key=None, tags="[]", warnings="[]")
     .returning(jobs.c.event_seq)
 )
+_REDO = jobs.alias("redo")
+_REDO_UNFINISHED = sa.and_(
+    _REDO.c.redo_of.is_not(None),
+    _REDO.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")]),
+    _REDO.c.deleted.is_(sa.false()),
+)
+_REDOS = sa.select(_REDO.c.id).where(_REDO.c.redo_of == bindparam("job"), _REDO_UNFINISHED)
 _EXPIRED = (
     sa.select(*JOB_COLUMNS)
     .where(LIVE, jobs.c.expires_at <= bindparam("now"))
+    .where(~sa.exists().where(_REDO.c.redo_of == jobs.c.id, _REDO_UNFINISHED))
     .order_by(jobs.c.expires_at)
     .limit(bindparam("limit"))
 )
@@ -60,6 +68,8 @@ def bury(tx: Transaction, job_id: str, ttl_s: float) -> Job:
     job = find(tx, job_id)
     if not job.status.is_terminal:
         cancel_job(tx, job_id, "The job was deleted.", ttl_s)
+    for (redo_id,) in tx.all(_REDOS, job=job_id):
+        cancel_job(tx, redo_id, f"Job {job_id} was deleted.", ttl_s)
     _make_tombstone(tx, job_id, "deleted")
     return job
 

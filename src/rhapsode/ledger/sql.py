@@ -10,8 +10,21 @@ import sqlalchemy as sa
 
 from rhapsode.errors import LedgerError
 from rhapsode.ledger import history, queries, retention, segment_transitions, spoken_queries, transitions
+from rhapsode.ledger import redo as redos
 from rhapsode.ledger.access_sql import SqlAccess
-from rhapsode.ledger.base import ALL_JOBS, Claim, Counts, JobFilter, JobPage, Ledger, NewJob, PlanPart, Spoken, Waiting
+from rhapsode.ledger.base import (
+    ALL_JOBS,
+    Claim,
+    Counts,
+    JobFilter,
+    JobPage,
+    Ledger,
+    NewJob,
+    NewRedo,
+    PlanPart,
+    Spoken,
+    Waiting,
+)
 from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import exit_process
@@ -108,6 +121,12 @@ class SqlLedger(Ledger):
 
     async def warn_job(self, job_id: str, warnings: Sequence[str]) -> None:
         await self._write(transitions.warn_job, job_id, warnings)
+
+    async def submit_redo(self, redo: NewRedo) -> Job:
+        return await self._write(redos.submit_redo, redo)
+
+    async def complete_redo(self, fence: Fence, revision: int, result: Result) -> Job | None:
+        return await self._write(redos.complete_redo, fence, revision, result, self._ttl_s)
 
     # -- plan and segments --------------------------------------------------------------------------------------
 

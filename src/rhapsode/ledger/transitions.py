@@ -107,6 +107,8 @@ _CHANGE = (
     .values(**NEXT_EVENT, priority=bindparam("new_priority"), tags=bindparam("new_tags"))
     .returning(*JOB_COLUMNS)
 )
+_COUNT_EVENT = sa.update(jobs).where(IS_JOB).values(**NEXT_EVENT).returning(jobs.c.event_seq)
+_ONLY_SEGMENT = sa.select(segments.c.idx).where(segments.c.job_id == bindparam("job"))
 _TOUCH = sa.update(jobs).where(IS_JOB, jobs.c.expires_at < bindparam("expiry")).values(expires_at=bindparam("expiry"))
 _WARN = (
     sa.update(jobs).where(IS_JOB).values(**NEXT_EVENT, warnings=bindparam("all_warnings")).returning(jobs.c.event_seq)
@@ -181,21 +183,28 @@ def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
                 )
             return to_job(row), False
     charge(tx, new)
-    values = job_values(new, tx.epoch, tx.now)
+    return insert_job(tx, job_values(new, tx.epoch, tx.now), new.text), True
+
+
+def insert_job(tx: Transaction, values: Mapping[str, Any], text: str) -> Job:
+    """Insert the row of a job and its text; event ``job.queued``.
+
+    Raises:
+        InvalidInput: The text is no Unicode.
+    """
     tx.run(_INSERT, **values)
-    pieces = range(0, len(new.text), TEXT_PIECE)
     try:
         tx.run_many(
             _INSERT_TEXT,
             [
-                {"job_id": new.id, "piece": piece, "text": new.text[start : start + TEXT_PIECE]}
-                for piece, start in enumerate(pieces)
+                {"job_id": values["id"], "piece": piece, "text": text[start : start + TEXT_PIECE]}
+                for piece, start in enumerate(range(0, len(text), TEXT_PIECE))
             ],
         )
     except UnicodeEncodeError as error:
         raise InvalidInput("text must be valid Unicode, without lone surrogates.", "text") from error
-    tx.emit(new.id, 1, "job.queued", {})
-    return to_job(tuple(values[column.key] for column in JOB_COLUMNS)), True
+    tx.emit(values["id"], 1, "job.queued", {})
+    return to_job(tuple(values[column.key] for column in JOB_COLUMNS))
 
 
 def start_job(tx: Transaction, fence: Fence) -> Job:
@@ -235,6 +244,7 @@ def fail_job(tx: Transaction, fence: Fence, error: str, segment: int | None, ttl
     tx.run(_PAUSE_SEGMENTS, job=job.id)
     tx.emit(job.id, job.event_seq, "job.failed", {"error": error, "segment": segment}, job)
     record_job(tx, job, "job.failed")
+    tell_parent(tx, job, "redo.failed", {"error": error})
     job_ended(tx, job)
     return job
 
@@ -251,8 +261,17 @@ def cancel_job(tx: Transaction, job_id: str, reason: str, ttl_s: float) -> Job:
     tx.run(_PAUSE_SEGMENTS, job=job_id)
     tx.emit(job_id, job.event_seq, "job.cancelled", {"reason": reason}, job)
     record_job(tx, job, "job.cancelled")
+    tell_parent(tx, job, "redo.cancelled", {})
     job_ended(tx, job)
     return job
+
+
+def tell_parent(tx: Transaction, job: Job, type_: str, data: Mapping[str, object]) -> None:
+    """An event of the job one of whose segments this one makes again; nothing for other jobs."""
+    if job.redo_of is None or (row := tx.one(_COUNT_EVENT, job=job.redo_of)) is None:
+        return
+    (found,) = tx.all(_ONLY_SEGMENT, job=job.id)
+    tx.emit(job.redo_of, row[0], type_, {"segment": found[0], "job_id": job.id, **data})
 
 
 def retry_job(tx: Transaction, job_id: str) -> Job:
