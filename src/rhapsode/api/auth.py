@@ -1,5 +1,6 @@
 """Who asks: a key, a browser's session, or anybody while no key is needed."""
 
+import asyncio
 import contextlib
 import hmac
 import math
@@ -16,7 +17,7 @@ from rhapsode.errors import Forbidden, QuotaExceeded, RhapsodeError, Unauthorize
 from rhapsode.jobs.keys import digest_of
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.access import ApiKey
-from rhapsode.model import LOCAL, Caller
+from rhapsode.model import LOCAL, Caller, Scope
 from rhapsode.settings import Auth
 
 COOKIE = "rhapsode_session"
@@ -28,6 +29,8 @@ _FRESH_S = 5.0
 """How long a digest is known without asking the ledger. Changes on this node are seen at once."""
 _KNOWN = 1_024
 _TOUCH_S = 60.0
+_WATCH_S = 2.0
+"""How often it is looked whether whoever reads a stream still may."""
 _LOGINS_PER_MINUTE = 10
 
 
@@ -88,6 +91,21 @@ class Gate:
             raise Unauthorized("an API key is needed, and none was sent: Authorization: Bearer rh_…")
         self._count(connection, found)
         return found
+
+    async def until_refused(self, connection: HTTPConnection, caller: Caller) -> None:
+        """Wait until whoever opened a stream could no longer open the same one: the key was revoked, changed or has expired, the
+        session has ended, or the server was closed to those without a key.
+        """
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                found = await self.identify(connection) if await self.is_closed() else LOCAL
+            except (Unauthorized, Forbidden):
+                return
+            except RhapsodeError:  # it cannot be looked up now: no reason to cut anybody off
+                continue
+            if found is None or not found.may(Scope.READ) or found.sees != caller.sees:
+                return
 
     async def identify(self, connection: HTTPConnection) -> Caller | None:
         """Who asks; None when nothing was shown.

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from rhapsode.api.auth import COOKIE
 from rhapsode.api.schemas import ProblemDetails
 
 _REF = "#/components/schemas/{model}"
@@ -14,6 +15,13 @@ _PROBLEM = {
 }
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 _METHODS = ("get", "post", "put", "patch", "delete")
+
+
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "keyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that signed in."},
+}
 
 
 def install(app: FastAPI) -> None:
@@ -35,6 +43,8 @@ def _description(app: FastAPI) -> dict[str, Any]:
     problem = ProblemDetails.model_json_schema(ref_template=_REF)
     schemas.update(problem.pop("$defs", {}))
     schemas["ProblemDetails"] = problem
+    found["components"]["securitySchemes"] = _SCHEMES
+    found["security"] = [{}, *({name: []} for name in _SCHEMES)]  # none, while the server has no key
     for path in found["paths"].values():
         for method in _METHODS:
             if method in path:

@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -45,7 +46,8 @@ async def events_of_job(
     seen = _seq(last_event_id, "Last-Event-ID") if last_event_id else _seq(after, "after") if after else 0
     if job.status.is_terminal and seen == job.event_seq:
         return Response(status_code=204)
-    return EventStream(request, _job_pieces(ctx, request, job, seen), ctx.closing)
+    refused = partial(ctx.gate.until_refused, request, caller)
+    return EventStream(request, _job_pieces(ctx, request, job, seen), ctx.closing.wait, refused)
 
 
 @router.get("/events", responses={200: dict(_STREAM[200])})
@@ -60,7 +62,8 @@ async def events_of_all(
 ) -> Response:
     """What happens to all your jobs, as server-sent events."""
     after = await _start(ctx, last_event_id or cursor, "Last-Event-ID" if last_event_id else "cursor")
-    return EventStream(request, _all_pieces(ctx, caller, after), ctx.closing)
+    refused = partial(ctx.gate.until_refused, request, caller)
+    return EventStream(request, _all_pieces(ctx, caller, after), ctx.closing.wait, refused)
 
 
 @router.websocket("/ws")
@@ -78,13 +81,19 @@ async def websocket(socket: WebSocket, ctx: Ctx, caller: Reader) -> None:
         return
     tasks = [
         asyncio.ensure_future(work)
-        for work in (_send_all(socket, ctx, caller, after), _left(socket), ctx.closing.wait())
+        for work in (
+            _send_all(socket, ctx, caller, after),
+            ctx.gate.until_refused(socket, caller),
+            _left(socket),
+            ctx.closing.wait(),
+        )
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        behind = tasks[0].done()
+        behind, refused = (task.done() for task in tasks[:2])
+        code = WS_1008_POLICY_VIOLATION if refused else WS_1013_TRY_AGAIN_LATER if behind else WS_1001_GOING_AWAY
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-            await socket.close(WS_1013_TRY_AGAIN_LATER if behind else WS_1001_GOING_AWAY)
+            await socket.close(code)
     finally:
         for task in tasks:
             task.cancel()

@@ -1,5 +1,6 @@
 """``rhapsode keys``: through the server, or on the data directory itself when none runs."""
 
+import time
 from typing import Any
 
 import click
@@ -9,7 +10,9 @@ from rhapsode.cli.jobs import at_the_source, with_shop
 from rhapsode.cli.options import Options, print_json
 from rhapsode.jobs.keys import KeyWish, create_key, rotate_key
 from rhapsode.jobs.shop import Shop
-from rhapsode.model import Scope
+from rhapsode.jobs.status import iso
+from rhapsode.ledger.access import DAY_S
+from rhapsode.model import Limits, Priority, Scope
 
 
 @click.group("keys")
@@ -22,16 +25,46 @@ def keys_command() -> None:
 @click.option("--admin", is_flag=True, help="Grant everything.")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(["submit", "read"]), help="Default: both.")
 @click.option("--owner", help="Keys of one owner share jobs. Default: a new owner.")
+@click.option("--expires-days", type=click.FloatRange(0, 36_500, min_open=True), help="Default: never.")
+@click.option("--requests-per-minute", type=click.IntRange(1, 1_000_000), help="Requests of the owner.")
+@click.option("--queued-jobs", type=click.IntRange(0), help="Unfinished jobs of the owner.")
+@click.option("--chars-per-day", type=click.IntRange(0), help="Characters of the owner, per day in UTC.")
+@click.option("--stored-bytes", type=click.IntRange(0), help="Finished files of the owner.")
+@click.option(
+    "--priority",
+    type=click.Choice([one.name.lower() for one in Priority]),
+    default="interactive",
+    help="Highest class.",
+)
 @click.pass_obj
-def create_command(options: Options, name: str, admin: bool, scopes: tuple[str, ...], owner: str | None) -> None:
+def create_command(
+    options: Options,
+    /,
+    name: str,
+    admin: bool,
+    scopes: tuple[str, ...],
+    owner: str | None,
+    expires_days: float | None,
+    priority: str,
+    **bounds: int | None,
+) -> None:
     """Make a key and print its secret, which is shown this once."""
     wanted = frozenset({Scope.ADMIN} if admin else map(Scope, scopes or ("submit", "read")))
+    limits = Limits(**bounds, priority=Priority[priority.upper()])
+    expires_at = None if expires_days is None else time.time() + expires_days * DAY_S
 
     async def offline(shop: Shop) -> dict[str, Any]:
-        key, secret = await create_key(shop.access, KeyWish(name, wanted, owner), shop.clock)
+        wish = KeyWish(name, wanted, owner, limits, expires_at)
+        key, secret = await create_key(shop.access, wish, shop.clock)
         return shown(key) | {"secret": secret}
 
-    body: dict[str, object] = {"name": name, "scopes": sorted(wanted), "owner": owner}
+    body: dict[str, object] = {
+        "name": name,
+        "scopes": sorted(wanted),
+        "owner": owner,
+        "limits": {**bounds, "priority": priority},
+        "expires_at": iso(expires_at),
+    }
     _print_secret(
         options,
         at_the_source(options, lambda it: it.create_key(body), lambda settings: with_shop(settings, offline)),

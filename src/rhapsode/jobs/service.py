@@ -238,8 +238,9 @@ class JobService:
         Raises:
             NotFound, Gone: As in :meth:`living`.
             Conflict: It is queued, running or completed.
+            QuotaExceeded: The owner has as many unfinished jobs as the caller is granted.
         """
-        job = await self.shop.ledger.retry_job((await self.living(job_id, caller)).id)
+        job = await self.shop.ledger.retry_job((await self.living(job_id, caller)).id, caller.limits)
         self.scheduler.submit(job)
         return job
 

@@ -263,11 +263,12 @@ class Ledger(Protocol):
         """
         ...
 
-    async def retry_job(self, job_id: str) -> Job:
+    async def retry_job(self, job_id: str, limits: Limits = NO_LIMITS) -> Job:
         """failed or cancelled → queued with the next ``run``; good takes stay, failures start at 0; event ``job.retried``.
 
         Raises:
             NotFound, Gone, Conflict: As above; Conflict for queued, running and completed.
+            QuotaExceeded: The owner has as many unfinished jobs as ``limits`` grant.
         """
         ...
 

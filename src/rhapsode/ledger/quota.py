@@ -8,6 +8,7 @@ from rhapsode.ledger.access import DAY_S
 from rhapsode.ledger.base import NewJob
 from rhapsode.ledger.schema import LIVE, UNFINISHED, insert, jobs, usage
 from rhapsode.ledger.transaction import Transaction
+from rhapsode.model import Limits
 
 _SOON_S = 10.0
 """When a place in the queue may be free again; nobody knows."""
@@ -38,10 +39,7 @@ def charge(tx: Transaction, job: NewJob) -> None:
     limits = job.limits
     today = int(tx.now // DAY_S)
     chars = len(job.text)
-    if limits.queued_jobs is not None:
-        row = tx.one(QUEUED, who=job.owner)
-        if row and row[0] >= limits.queued_jobs:
-            raise QuotaExceeded(_message("queued_jobs", limits.queued_jobs, row[0]), "queued_jobs", _SOON_S)
+    require_place(tx, job.owner, limits)
     if limits.chars_per_day is not None:
         row = tx.one(TODAY, who=job.owner, today=today)
         used = row[0] if row else 0
@@ -53,6 +51,16 @@ def charge(tx: Transaction, job: NewJob) -> None:
         if row and row[0] >= limits.stored_bytes:
             raise QuotaExceeded(_message("stored_bytes", limits.stored_bytes, row[0]), "stored_bytes", _LATER_S)
     tx.run(_COUNT, who=job.owner, today=today, more=chars)
+
+
+def require_place(tx: Transaction, owner: str, limits: Limits) -> None:
+    """Raises:
+    QuotaExceeded: The owner has as many unfinished jobs as are granted.
+    """
+    if limits.queued_jobs is not None:
+        row = tx.one(QUEUED, who=owner)
+        if row and row[0] >= limits.queued_jobs:
+            raise QuotaExceeded(_message("queued_jobs", limits.queued_jobs, row[0]), "queued_jobs", _SOON_S)
 
 
 def _message(limit: str, bound: int, used: int) -> str:

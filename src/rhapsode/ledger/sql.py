@@ -28,7 +28,7 @@ from rhapsode.ledger.base import (
 from rhapsode.ledger.store import Store
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import exit_process
-from rhapsode.model import Event, Fence, Job, Priority, Result, SegmentState, SegmentStatus, Take
+from rhapsode.model import NO_LIMITS, Event, Fence, Job, Limits, Priority, Result, SegmentState, SegmentStatus, Take
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,8 +100,8 @@ class SqlLedger(Ledger):
     async def cancel_job(self, job_id: str, reason: str) -> Job:
         return await self._write(transitions.cancel_job, job_id, reason, self._ttl_s)
 
-    async def retry_job(self, job_id: str) -> Job:
-        return await self._write(transitions.retry_job, job_id)
+    async def retry_job(self, job_id: str, limits: Limits = NO_LIMITS) -> Job:
+        return await self._write(transitions.retry_job, job_id, limits)
 
     async def keep_job(self, job_id: str, kept: bool = True) -> Job:
         return await self._write(transitions.keep_job, job_id, kept, self._ttl_s)

@@ -10,11 +10,11 @@ from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
 from rhapsode.ledger.base import NewJob, Waiting
 from rhapsode.ledger.batch_end import job_ended, job_revived
 from rhapsode.ledger.outbox_sql import record_job
-from rhapsode.ledger.quota import charge
+from rhapsode.ledger.quota import charge, require_place
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
 from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
 from rhapsode.ledger.transaction import Transaction
-from rhapsode.model import Fence, Job, JobStatus, Priority, Result, SegmentStatus
+from rhapsode.model import NO_LIMITS, Fence, Job, JobStatus, Limits, Priority, Result, SegmentStatus
 
 IS_JOB = sa.and_(jobs.c.id == bindparam("job"), LIVE)
 OWNED = sa.and_(IS_JOB, jobs.c.epoch == bindparam("fence_epoch"), jobs.c.run == bindparam("fence_run"))
@@ -274,12 +274,14 @@ def tell_parent(tx: Transaction, job: Job, type_: str, data: Mapping[str, object
     tx.emit(job.redo_of, row[0], type_, {"segment": found[0], "job_id": job.id, **data})
 
 
-def retry_job(tx: Transaction, job_id: str) -> Job:
+def retry_job(tx: Transaction, job_id: str, limits: Limits = NO_LIMITS) -> Job:
     """See :meth:`rhapsode.ledger.base.Ledger.retry_job`."""
+    before = find(tx, job_id)
+    if before.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise Conflict(f"Job {job_id} is {before.status}: only failed and cancelled jobs can be retried.")
+    require_place(tx, before.owner, limits)
     row = tx.one(_RETRY, job=job_id, own_epoch=tx.epoch)
-    if row is None:
-        job = find(tx, job_id)
-        raise Conflict(f"Job {job_id} is {job.status}: only failed and cancelled jobs can be retried.")
+    assert row is not None  # noqa: S101 - found above, in this transaction
     job = to_job(row)
     tx.run(_RENEW_SEGMENTS, job=job_id)
     tx.emit(job_id, job.event_seq, "job.retried", {"run": job.run})
