@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from rhapsode.api.app import create_app
 from rhapsode.api.problems import catalogue_page
+from rhapsode.config import Loaded, Origin
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
 
@@ -132,7 +133,9 @@ def _one_line(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Each page with what it should hold."""
-    app = create_app(Settings(), cast(JobService, SimpleNamespace(shop=None)))  # described, not served
+    app = create_app(
+        Loaded(Settings(), (), None, frozenset(), {}, Origin()), cast(JobService, SimpleNamespace(shop=None))
+    )  # described, not served
     guide, mark, _ = (DOCS / "api.md").read_text(encoding="utf-8").partition(MARK)
     if not mark:
         sys.exit(f"docs/api.md has lost its mark: {MARK}")

@@ -33,6 +33,8 @@ from pip._internal.commands import create_command  # pip has no public way to as
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
+EXTRAS = ("piper", "wyoming")
+"""What the set-up installs besides the package itself."""
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 
@@ -165,7 +167,8 @@ def main() -> None:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     upgrade = parser.parse_args().upgrade
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    run = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["piper"]]
+    extras = project["project"]["optional-dependencies"]
+    run = [*project["project"]["dependencies"], *(name for extra in EXTRAS for name in extras[extra])]
     dev = project["dependency-groups"]["dev"]
     build = project["dependency-groups"]["build"]
     folder = ROOT / "requirements"
@@ -181,7 +184,7 @@ def main() -> None:
         run_versions = _resolve(run, pins)
         all_versions = _resolve([*run, *dev], pins | run_versions)
         dev_versions = {name: version for name, version in all_versions.items() if name not in run_versions}
-        _write(folder / "run.txt", "What the server needs, with the piper engine.", run_versions, markers, index)
+        _write(folder / "run.txt", "What the server needs, with Piper and Wyoming.", run_versions, markers, index)
         _write(folder / "dev.txt", "What the checks need besides run.txt.", dev_versions, markers, index)
         _write(folder / "build.txt", "What builds the package.", _resolve(build, pins | all_versions), {}, index)
 

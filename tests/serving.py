@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from rhapsode.config import load_settings
+from rhapsode.config import Loaded, Origin, load_settings
 from rhapsode.server import listen, serve
 from rhapsode.settings import Settings
 
@@ -23,8 +23,13 @@ QUICK: Mapping[str, object] = {
 
 def settings_for(folder: Path, **changes: object) -> Settings:
     """Settings of a server with the tone engine under ``folder``; ``section__key=value`` changes them."""
+    return loaded_for(folder, **changes).settings
+
+
+def loaded_for(folder: Path, **changes: object) -> Loaded:
+    """The same, with where they come from: for servers whose configuration is changed."""
     overrides = dict(QUICK) | {key.replace("__", "."): value for key, value in changes.items()}
-    return load_settings(None, folder / "data", env={}, overrides=overrides).settings
+    return load_settings(None, folder / "data", env={}, overrides=overrides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,17 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Server]:
+async def serving(settings: Settings | Loaded) -> AsyncIterator[Server]:
     """Run the server until the block is left, then stop it as SIGTERM would."""
+    loaded = settings if isinstance(settings, Loaded) else Loaded(settings, (), None, frozenset(), {}, Origin())
+    settings = loaded.settings
     sock = listen(settings)
     ready: asyncio.Future[tuple[str, Callable[[], None]]] = asyncio.get_running_loop().create_future()
 
     def on_ready(url: str, stop: Callable[[], None]) -> None:
         ready.set_result((url, stop))
 
-    task = asyncio.create_task(serve(settings, sock, on_ready))
+    task = asyncio.create_task(serve(loaded, sock, on_ready))
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task

@@ -6,15 +6,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
+from rhapsode.engines.registry import engine_names
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService
+from rhapsode.jobs.service import JobService, engine_choice
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
@@ -35,14 +37,10 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     layout = default_layout(cores)
     return LocalFleetOptions(
-        engine=settings.engine.name,
-        voices_dir=settings.tts_engine.predefined_voices_path,
-        model_cache=settings.paths.model_cache,
+        **asdict(engine_choice(settings)),
         bulk_slots=fleet.bulk_slots or layout.bulk_slots,
         bulk_threads=fleet.bulk_threads,
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
-        device=settings.tts_engine.device,
-        default_voice=settings.tts_engine.default_voice_id or None,
         nice=fleet.nice,
         python=fleet.python or sys.executable,
         start_timeout_s=fleet.start_timeout_sec,
@@ -97,6 +95,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            engine_names=lambda: engine_names(settings.engine.name),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

@@ -3,6 +3,7 @@
 Precedence: overrides (command line) > environment > file > defaults.
 """
 
+import dataclasses
 import difflib
 import os
 import sys
@@ -18,7 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from rhapsode.errors import ConfigError
 from rhapsode.settings import OpenSection, Settings, sections
 
-__all__ = ["Loaded", "Settings", "default_data_dir", "effective", "env_name", "load_settings"]
+__all__ = ["FILE_NAME", "Loaded", "Origin", "Settings", "default_data_dir", "effective", "env_name", "load_settings"]
 
 ENV_PREFIX = "RHAPSODE_"
 FILE_NAME = "config.yaml"
@@ -37,6 +38,16 @@ RETIRED: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What :func:`load_settings` was called with, so that the same can be read again."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings and where they come from."""
 
@@ -49,6 +60,7 @@ class Loaded:
     """Keys that the file, the environment or the command line named, such as ``server.host``."""
     written: Mapping[str, str]
     """Path settings as they were written, by key; ``settings`` has them absolute."""
+    origin: Origin
 
     @property
     def host_named(self) -> bool:
@@ -69,6 +81,7 @@ def load_settings(
     data_dir: Path | None = None,
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
+    content: str | None = None,
 ) -> Loaded:
     """Read all settings.
 
@@ -78,18 +91,23 @@ def load_settings(
             user's data folder.
         env: The environment; None means that of this process.
         overrides: Values by key (``{"server.port": 9000}``) that win over everything; a None is left out.
+        content: What the file is to hold, instead of what it holds.
 
     Raises:
         ConfigError: The file cannot be read, or a value is wrong; names every wrong key with its value, origin and bound.
     """
-    env = os.environ if env is None else env
+    env = dict(os.environ) if env is None else env
     overrides = overrides or {}
+    origin = Origin(config, data_dir, env, overrides)
     folder = data_dir or _path_of(overrides, "data_dir") or _path_of(env, "RHAPSODE_DATA_DIR")
     source = _find_file(config or _path_of(env, "RHAPSODE_CONFIG"), folder or default_data_dir(env))
     warnings: list[str] = []
     given: dict[str, _Given] = {}
-    if source is not None:
-        given |= _from_file(source, warnings)
+    if content is not None:
+        source = source or ((folder or default_data_dir(env)) / FILE_NAME).absolute()
+        given |= _from_text(content, source, warnings)
+    elif source is not None:
+        given |= _from_text(read_file(source), source, warnings)
     given |= _from_env(env, warnings)
     given |= _from_overrides(overrides)
     warnings += _notes(given)
@@ -109,7 +127,7 @@ def load_settings(
         settings = Settings.model_validate(nested)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, given))) from None
-    return Loaded(settings, tuple(warnings), source, frozenset(given), written)
+    return Loaded(settings, tuple(warnings), source, frozenset(given), written, origin)
 
 
 def effective(loaded: Loaded) -> dict[str, Any]:
@@ -149,15 +167,24 @@ def _find_file(named: Path | None, folder: Path) -> Path | None:
     return named.expanduser().absolute()
 
 
-def _from_file(path: Path, warnings: list[str]) -> dict[str, _Given]:
-    """The values that the file names. A null means that the key is not set."""
+def read_file(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = YAML(typ="safe", pure=True).load(text)
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"the configuration file {path} is not UTF-8 text") from None
+
+
+def _from_text(text: str, path: Path, warnings: list[str]) -> dict[str, _Given]:
+    """The values that the file names. A null means that the key is not set."""
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"the configuration file {path} is not valid YAML: {_yaml_problem(error)}") from None
     if content is None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from rhapsode.api.app import closing_of, create_app
 from rhapsode.compose import running_service
+from rhapsode.config import Loaded
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import ConfigError
 from rhapsode.jobs.service import JobService
@@ -79,20 +80,21 @@ class _Server(uvicorn.Server):
                 self._captured_signals.clear()
 
 
-async def serve(settings: Settings, sock: socket.socket, ready: Callable[[str, Callable[[], None]], None]) -> None:
+async def serve(loaded: Loaded, sock: socket.socket, ready: Callable[[str, Callable[[], None]], None]) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        settings: All settings.
+        loaded: All settings, and where they come from.
         sock: Where to listen (see :func:`listen`).
         ready: Called with the address once requests are answered, and with a function that stops the server.
 
     Raises:
         DataDirInUse, LedgerError, EngineError: It cannot be started.
     """
+    settings = loaded.settings
     with DataDirLock(settings.data_dir) as lock:
         async with running_service(settings) as service:
-            app = create_app(settings, service, lock.token)
+            app = create_app(loaded, service, lock.token)
             await _warn_if_open(settings, service)
             server = _Server(_uvicorn_config(settings, app), closing_of(app))
             serving = asyncio.create_task(server.serve(sockets=[sock]))

@@ -203,6 +203,9 @@ class Limits(Section):
 
     max_text_chars: int = _setting(5_500_000, "Longest text of a job.", "characters", ge=1, le=10**9)
     max_body_bytes: int = _setting(40_000_000, "Largest body of a request.", "bytes", ge=1_024, le=10**11)
+    max_upload_bytes: int = _setting(
+        250_000_000, "Largest upload of voices or recordings.", "bytes", ge=1_024, le=10**11
+    )
     max_queued_jobs: int = _setting(100_000, "Unfinished jobs; more are refused.", "jobs", ge=1, le=10**8)
     max_batch_requests: int = _setting(1_000, "Most requests in a batch.", "requests", ge=1, le=100_000)
     min_free_disk_mb: int = _setting(
@@ -245,6 +248,7 @@ class UI(Section):
     """The page in the browser."""
 
     title: str = _setting("Rhapsode", "Title of the page.")
+    directory: Path | None = _setting(None, "Folder of a page of your own, served instead of the one built in.")
     show_language_select: bool = _setting(True, "Show the choice of language.")
     max_predefined_voices_in_dropdown: int = _setting(50, "Voices the page lists.", "voices", ge=1, le=100_000)
 

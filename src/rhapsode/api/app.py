@@ -9,17 +9,21 @@ from rhapsode.api import (
     errors,
     openapi,
     routes_batches,
+    routes_engines,
     routes_events,
     routes_health,
     routes_history,
     routes_jobs,
     routes_keys,
+    routes_page,
     routes_plan,
     routes_redo,
     routes_segments,
     routes_session,
+    routes_settings,
     routes_speech,
     routes_timeline,
+    routes_uploads,
     routes_voices,
     routes_webhooks,
 )
@@ -27,27 +31,31 @@ from rhapsode.api.auth import Gate
 from rhapsode.api.context import Context
 from rhapsode.api.cors import Cors
 from rhapsode.api.request_id import RequestId
+from rhapsode.config import Loaded
+from rhapsode.config_file import ConfigFile
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
-from rhapsode.settings import Settings
 
 
-def create_app(settings: Settings, service: JobService, local_token: str = "") -> FastAPI:
+def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> FastAPI:
     """Build the application around a running service; whoever calls this starts and stops the service.
 
     Args:
-        settings: All settings.
+        loaded: All settings, and where they come from.
         service: What answers.
         local_token: Grants everything to whoever sends it as a key; empty: there is none.
     """
+    settings = loaded.settings
     app = FastAPI(
         title="Rhapsode",
         version=version("rhapsode"),
         description="A text-to-speech server that never loses work.",
         root_path=settings.server.root_path,
+        docs_url=None,  # ours needs no other site
+        redoc_url=None,
     )
     gate = Gate(service.shop, settings.auth, local_token)
-    app.state.context = Context(service, settings, Owners(service.shop), gate)
+    app.state.context = Context(service, settings, Owners(service.shop), gate, ConfigFile(loaded))
     app.add_middleware(
         Cors,
         gate=gate,
@@ -62,6 +70,9 @@ def create_app(settings: Settings, service: JobService, local_token: str = "") -
         routes_history,
         routes_jobs,
         routes_voices,
+        routes_uploads,
+        routes_engines,
+        routes_settings,
         routes_keys,
         routes_session,
         routes_segments,
@@ -69,6 +80,7 @@ def create_app(settings: Settings, service: JobService, local_token: str = "") -
         routes_timeline,
         routes_webhooks,
         routes_health,
+        routes_page,  # last: it has an address for all that is left
     ):
         app.include_router(routes.router)
     openapi.install(app)

@@ -11,7 +11,9 @@ from starlette.requests import HTTPConnection
 from starlette.status import WS_1008_POLICY_VIOLATION
 
 from rhapsode.api.auth import Gate
+from rhapsode.api.previews import Previews
 from rhapsode.api.waveforms import Waveforms
+from rhapsode.config_file import ConfigFile
 from rhapsode.errors import Forbidden, QuotaExceeded, Unauthorized
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
@@ -27,11 +29,13 @@ class Context:
     settings: Settings
     owners: Owners
     gate: Gate
+    config: ConfigFile
     beat_s: float = 10.0
     """A stream of events that has nothing to say says so after this long."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: streams end."""
     waveforms: Waveforms = field(default_factory=Waveforms)
+    previews: Previews = field(default_factory=Previews)
 
 
 async def _context(request: HTTPConnection) -> Context:  # async: anything else would wait for a thread

@@ -85,6 +85,11 @@ _ALL = (
         "Change the text, or `POST /tts/{id}/retry`: what is spoken already is kept.",
     ),
     Problem(
+        "engine_not_loaded", (500,), "Engine not loaded",
+        "The engine could not be loaded with its settings as they are now; what ran before goes on.",
+        "`detail` says why: correct the settings, or `rhapsode doctor`, and load it again.",
+    ),
+    Problem(
         "unavailable", (503,), "Cannot take work now",
         "The engine is unloaded, or too many jobs wait.",
         "Send it again after `Retry-After` seconds.",

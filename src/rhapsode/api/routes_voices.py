@@ -1,12 +1,36 @@
-"""What can be spoken with: the read-only lists of the old server."""
+"""What can be spoken with: voices and recordings, to see, hear, rename and delete."""
 
 import asyncio
+from pathlib import PurePath
+from typing import Annotated
+from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
-from rhapsode.api.context import Ctx, Reader
+from rhapsode.api.connection import while_connected
+from rhapsode.api.context import Admin, Context, Ctx, Reader, SameSite, Submitter, root_of
+from rhapsode.api.languages import language_name
+from rhapsode.api.ranges import bytes_response, matches
+from rhapsode.api.schemas_voices import VoiceInfo, VoiceList
+from rhapsode.errors import NotFound
+from rhapsode.jobs.library import Recording
+from rhapsode.jobs.request import find_voice
+from rhapsode.model import Voice
 
 router = APIRouter(tags=["voices"])
+
+REFERENCE = "reference:"
+_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
+
+
+class VoicePatch(BaseModel):
+    """What can be changed of a voice."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="New name of its file, without an ending.")]
 
 
 @router.get("/get_predefined_voices")
@@ -20,3 +44,131 @@ async def predefined_voices(ctx: Ctx, _: Reader) -> list[dict[str, str]]:
 async def reference_files(ctx: Ctx, _: Reader) -> list[str]:
     """Reference recordings for cloning."""
     return await asyncio.to_thread(ctx.service.references)
+
+
+@router.get("/voices", responses={200: {"model": VoiceList}})
+async def voices(request: Request, ctx: Ctx, _: Reader) -> JSONResponse:
+    """Predefined voices of the engine that runs, then reference recordings."""
+    described = await ctx.service.shop.fleet.describe(refresh=True)
+    default = _default(ctx, described.voices)
+    found = [await _voice(ctx, voice, voice.id == default, request) for voice in described.voices]
+    found += [_recording(one, request) for one in await asyncio.to_thread(ctx.service.library.recordings)]
+    return JSONResponse({"voices": found}, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/voices/{voice_id}", responses={200: {"model": VoiceInfo}})
+async def voice(voice_id: str, request: Request, ctx: Ctx, _: Reader) -> JSONResponse:
+    """One voice or recording."""
+    return JSONResponse(await _described(ctx, voice_id, request))
+
+
+@router.patch("/voices/{voice_id}", responses={200: {"model": VoiceInfo}}, dependencies=[SameSite])
+async def rename(voice_id: str, body: VoicePatch, request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
+    """Rename the files of a voice, or a recording."""
+    library = ctx.service.library
+    if (name := _reference_of(voice_id)) is not None:
+        fresh = REFERENCE + await library.rename_recording(name, body.name)
+    else:
+        fresh = await library.rename_voice(await _find(ctx, voice_id), body.name)
+    return JSONResponse(await _described(ctx, fresh, request))
+
+
+@router.delete("/voices/{voice_id}", status_code=204, dependencies=[SameSite])
+async def delete(voice_id: str, ctx: Ctx, _: Admin) -> Response:
+    """Delete the files of a voice, or a recording."""
+    if (name := _reference_of(voice_id)) is not None:
+        await ctx.service.library.delete_recording(name)
+    else:
+        found = await _find(ctx, voice_id)
+        await ctx.service.library.delete_voice(found)
+        await ctx.service.shop.fleet.describe(refresh=True)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/voices/{voice_id}/preview",
+    response_class=Response,
+    responses={
+        200: {"description": "The audio.", "content": {"audio/mpeg": {}, "audio/wav": {}}},
+        206: {"description": "Part of it."},
+    },
+)
+async def preview(voice_id: str, request: Request, ctx: Ctx, caller: Submitter) -> Response:
+    """Hear a voice: a sentence or two that it speaks, or the recording itself."""
+    if (name := _reference_of(voice_id)) is not None:
+        _, path = await asyncio.to_thread(ctx.service.library.recording, name)
+        return FileResponse(path, media_type=_TYPES[path.suffix.lower()], headers={"Cache-Control": "no-cache"})
+    found = await _find(ctx, voice_id)
+    etag = f'"{quote(found.id)}-{found.revision[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if matches(request, etag):
+        return Response(status_code=304, headers=headers)
+    ctx.service.require_engine()
+    data = await while_connected(request, ctx.previews.get(ctx.service, found, caller))
+    return bytes_response(request, data, "audio/mpeg", headers)
+
+
+def _reference_of(voice_id: str) -> str | None:
+    return voice_id.removeprefix(REFERENCE) if voice_id.startswith(REFERENCE) else None
+
+
+def _default(ctx: Context, voices: tuple[Voice, ...]) -> str:
+    wanted = ctx.service.settings.tts_engine.default_voice_id
+    found = find_voice(voices, wanted) if wanted else None
+    return (found or voices[0]).id if voices else ""
+
+
+async def _find(ctx: Context, voice_id: str) -> Voice:
+    for refresh in (False, True):
+        described = await ctx.service.shop.fleet.describe(refresh)
+        if found := find_voice(described.voices, voice_id):
+            return found
+    raise NotFound(f"there is no voice {voice_id[:100]!r}", "voice_id")
+
+
+async def _described(ctx: Context, voice_id: str, request: Request) -> dict[str, object]:
+    if (name := _reference_of(voice_id)) is not None:
+        return _recording((await asyncio.to_thread(ctx.service.library.recording, name))[0], request)
+    found = await _find(ctx, voice_id)
+    described = await ctx.service.shop.fleet.describe()
+    return await _voice(ctx, found, found.id == _default(ctx, described.voices), request)
+
+
+async def _voice(ctx: Context, voice: Voice, default: bool, request: Request) -> dict[str, object]:
+    described = await ctx.service.shop.fleet.describe()
+    return {
+        "id": voice.id,
+        "kind": "predefined",
+        "name": voice.display_name,
+        "filename": voice.filename,
+        "engine": described.info.name,
+        "language": voice.language,
+        "language_name": language_name(voice.language),
+        "sample_rate": voice.sample_rate,
+        "bytes": None,
+        "default": default,
+        "editable": bool(await asyncio.to_thread(ctx.service.library.files_of, voice)),
+        "links": _links(voice.id, request),
+    }
+
+
+def _recording(found: Recording, request: Request) -> dict[str, object]:
+    return {
+        "id": REFERENCE + found.filename,
+        "kind": "reference",
+        "name": PurePath(found.filename).stem,
+        "filename": found.filename,
+        "engine": None,
+        "language": None,
+        "language_name": None,
+        "sample_rate": None,
+        "bytes": found.bytes,
+        "default": False,
+        "editable": True,
+        "links": _links(REFERENCE + found.filename, request),
+    }
+
+
+def _links(voice_id: str, request: Request) -> dict[str, str]:
+    base = f"{root_of(request)}/voices/{quote(voice_id, safe='')}"
+    return {"self": base, "preview": f"{base}/preview"}

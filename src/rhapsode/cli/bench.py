@@ -2,7 +2,7 @@
 
 import itertools
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from rhapsode.cli.connection import OwnServer
 from rhapsode.cli.options import Options, human_time, print_json
 from rhapsode.cli.progress import shown_progress
 from rhapsode.client import Client, JobInfo, SpeechOptions
+from rhapsode.config import Loaded
 from rhapsode.datadir import running_url
 from rhapsode.errors import SynthesisError
 from rhapsode.model import JobStatus
@@ -61,11 +62,12 @@ def bench_command(options: Options, chars: int, voice: str | None, as_json: bool
         with Client(options.server, api_key=options.api_key) as client:
             figures = measure(options, client, text, voice)
     else:
-        settings = options.load().settings
+        loaded = options.load()
+        settings = loaded.settings
         if running_url(settings.data_dir):
             options.warn("a server is running here; what it does slows this down")
         with tempfile.TemporaryDirectory(prefix="rhapsode-bench-") as folder:
-            figures = _measure_alone(options, _moved(settings, Path(folder)), text, voice)
+            figures = _measure_alone(options, replace(loaded, settings=_moved(settings, Path(folder))), text, voice)
     if as_json:
         print_json(asdict(figures))
         return
@@ -128,8 +130,8 @@ def _figures(job: JobInfo) -> Figures:
     )
 
 
-def _measure_alone(options: Options, settings: Settings, text: str, voice: str | None) -> Figures:
-    server = OwnServer(settings)
+def _measure_alone(options: Options, loaded: Loaded, text: str, voice: str | None) -> Figures:
+    server = OwnServer(loaded)
     try:
         with Client(server.url) as client:
             return measure(options, client, text, voice)

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import uvloop
 
 from rhapsode.cli.options import EXIT_INTERRUPTED, Options
 from rhapsode.client import Client, Unreachable
+from rhapsode.config import Loaded
 from rhapsode.datadir import read_holder, running_url
 from rhapsode.errors import DataDirInUse, RhapsodeError
 from rhapsode.server import listen, serve
@@ -75,10 +77,10 @@ class OwnServer:
         RhapsodeError: What starting a server raises.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded) -> None:
         plain = Server(port=0)
-        self._settings = settings.model_copy(update={"server": plain})
-        self._socket = listen(self._settings)
+        self._loaded = replace(loaded, settings=loaded.settings.model_copy(update={"server": plain}))
+        self._socket = listen(self._loaded.settings)
         self._settled = threading.Event()
         self._url = ""
         self._error: BaseException | None = None
@@ -118,7 +120,7 @@ class OwnServer:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        serving = asyncio.ensure_future(serve(self._settings, self._socket, self._on_ready))
+        serving = asyncio.ensure_future(serve(self._loaded, self._socket, self._on_ready))
         self._end = lambda: _soon(loop, serving.cancel)
         await serving
 
@@ -201,9 +203,10 @@ class Connection:
         self.close()
 
     def _find_or_start(self) -> Client | None:
-        settings = self._options.load().settings
+        loaded = self._options.load()
+        settings = loaded.settings
         client = running_server(settings)
         if client is None:
-            self._own = OwnServer(settings)
+            self._own = OwnServer(loaded)
             client = local_client(self._own.url, settings)
         return client

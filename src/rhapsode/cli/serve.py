@@ -35,7 +35,7 @@ def serve_command(options: Options, host: str | None, port: int | None) -> None:
         suppress(asyncio.CancelledError, KeyboardInterrupt),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_until_told(serve(loaded.settings, sock, _say_where)))
+        runner.run(_until_told(serve(loaded, sock, _say_where)))
     log.info("stopped")
 
 

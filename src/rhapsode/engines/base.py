@@ -49,6 +49,8 @@ class EngineInfo:
     controls: tuple[Control, ...] = ()
     tags: tuple[str, ...] = ()
     """Paralinguistic tags it speaks, such as ``[sigh]``."""
+    device: str = "cpu"
+    """What it computes on: cpu, mps, cuda or cuda:N."""
 
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rhapsode.engines.base import EngineInfo
@@ -48,6 +49,18 @@ class EngineDescription:
 
     info: EngineInfo
     voices: tuple[Voice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """Which engine the workers load, and where it finds its files."""
+
+    engine: str
+    voices_dir: Path
+    model_cache: Path
+    device: str = "auto"
+    default_voice: str | None = None
+    """Loaded ahead of need; None, or one there is not: the engine's first."""
 
 
 class Fleet(Protocol):
@@ -98,8 +111,11 @@ class Fleet(Protocol):
         """End all workers and stay down until :meth:`load`; segments in flight are given back uncharged."""
         ...
 
-    async def load(self) -> None:
-        """Bring workers back and wait until one has loaded its default voice.
+    async def load(self, choice: EngineChoice | None = None) -> None:
+        """Bring workers back, or new ones instead of those there are, and wait until one has loaded its default voice.
+
+        Args:
+            choice: Another engine than now; None: the same.
 
         Raises:
             EngineError: It cannot be loaded; the fleet stays as it was.

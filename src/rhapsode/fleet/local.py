@@ -8,13 +8,13 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, RhapsodeError, SynthesisError, Unavailable
-from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.fleet.process import ProcessOptions, WorkerProcess
 from rhapsode.fleet.protocol import Start
 from rhapsode.fleet.seat import Seat, State
@@ -156,7 +156,7 @@ class LocalFleet:
         return self._description
 
     async def _describe_anew(self) -> EngineDescription:
-        live = [seat.process for seat in self._seats.values() if seat.process and seat.process.ready]
+        live = [s.process for s in self._seats.values() if s.process and s.process.ready and not s.outdated]
         if live:
             return await self._ask_description(next((process for process in live if process.idle), live[0]))
         cold = next((seat for seat in self._seats.values() if seat.state is State.COLD), None)
@@ -173,8 +173,7 @@ class LocalFleet:
         return await asyncio.shield(self._spawn(start_and_ask()))
 
     async def _ask_description(self, process: WorkerProcess) -> EngineDescription:
-        answer = await process.describe()
-        self._description = EngineDescription(answer.info, answer.voices)
+        self._description = await _described(process)
         return self._description
 
     # -- speaking -----------------------------------------------------------------------------------------------
@@ -246,14 +245,13 @@ class LocalFleet:
 
     def _launch(self, seat: Seat) -> WorkerProcess:
         try:
-            seat.process = self._new_process(seat)
+            seat.process = self._new_process(seat, self._options)
         except EngineError as error:
             self._count_death(seat, str(error))
             raise
         return seat.process
 
-    def _new_process(self, seat: Seat) -> WorkerProcess:
-        options = self._options
+    def _new_process(self, seat: Seat, options: LocalFleetOptions) -> WorkerProcess:
         start = Start(
             id=0,
             engine=options.engine,
@@ -325,12 +323,7 @@ class LocalFleet:
             self._free(seat)
 
     async def _preload(self, process: WorkerProcess) -> None:
-        voice = self._options.default_voice
-        if voice is None:
-            voices = (await self.describe()).voices
-            voice = voices[0].id if voices else None
-        if voice is not None:
-            await process.load(voice)
+        await _load_default(process, self._options.default_voice, await self.describe())
 
     def _retire(self, process: WorkerProcess) -> None:
         self._spawn(process.stop(_STOP_S, Unavailable("the worker was replaced")))
@@ -341,7 +334,7 @@ class LocalFleet:
         """See the contract. The default voice is loaded after this has returned."""
         async with self._lock:
             first = next(iter(self._seats.values()))
-            process = await self._try_candidate(first, load=False)
+            process, self._description = await self._try_candidate(first, self._options, load=False)
             first.process = process
             self._go_up()
             first.state = State.RESTARTING
@@ -350,17 +343,21 @@ class LocalFleet:
                 if seat is not first:
                     self._restart(seat)
 
-    async def load(self) -> None:
+    async def load(self, choice: EngineChoice | None = None) -> None:
         """See the contract. Loaded already: every process is replaced by a new one, after the segment it holds."""
         async with self._lock:
             first = next(iter(self._seats.values()))
-            process = await self._try_candidate(first, load=True)
+            options = self._options if choice is None else replace(self._options, **asdict(choice))
+            process, self._description = await self._try_candidate(first, options, load=True)
+            self._options = options
             self._go_up()
             for seat in self._seats.values():
                 self._renew(seat, process if seat is first else None)
 
-    async def _try_candidate(self, seat: Seat, load: bool) -> WorkerProcess:
-        """Start a process that could serve ``seat``, next to what runs.
+    async def _try_candidate(
+        self, seat: Seat, options: LocalFleetOptions, load: bool
+    ) -> tuple[WorkerProcess, EngineDescription]:
+        """Start a process that could serve ``seat``, next to what runs; what it says of itself.
 
         Raises:
             EngineError: It does not start, describe itself, or load the default voice.
@@ -368,12 +365,12 @@ class LocalFleet:
         """
         if self._phase is _Phase.STOPPED:
             raise Unavailable("server stopping")
-        process = self._candidate = self._new_process(seat)
+        process = self._candidate = self._new_process(seat, options)
         try:
             await process.begin()
-            await self._ask_description(process)
+            description = await _described(process)
             if load:
-                await self._preload(process)
+                await _load_default(process, options.default_voice, description)
         except BaseException as error:
             self._spawn(process.end(Unavailable("the worker was given up")))
             if isinstance(error, SynthesisError):
@@ -381,7 +378,7 @@ class LocalFleet:
             raise
         finally:
             self._candidate = None
-        return process
+        return process, description
 
     def _go_up(self) -> None:
         self._phase = _Phase.UP
@@ -482,3 +479,16 @@ class LocalFleet:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, RhapsodeError):
             _log.error("the fleet failed", exc_info=error)
+
+
+async def _described(process: WorkerProcess) -> EngineDescription:
+    answer = await process.describe()
+    return EngineDescription(answer.info, answer.voices)
+
+
+async def _load_default(process: WorkerProcess, wanted: str | None, description: EngineDescription) -> None:
+    """Load the voice that is wanted, or the engine's first when there is no such voice."""
+    voices = description.voices
+    voice = next((v for v in voices if wanted in (v.id, v.filename)), voices[0] if voices else None)
+    if voice is not None:
+        await process.load(voice.id)

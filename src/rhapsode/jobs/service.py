@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
-from rhapsode.fleet.base import EngineDescription
+from rhapsode.fleet.base import EngineChoice, EngineDescription
 from rhapsode.jobs.events import END_EVENTS
+from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
 from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
 from rhapsode.jobs.runner import Head, plan_options
@@ -23,7 +24,7 @@ from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
-_REFERENCE_SUFFIXES = frozenset({".wav", ".mp3"})
+_ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
 class JobService:
@@ -163,8 +164,12 @@ class JobService:
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
-        folder = self.settings.tts_engine.reference_audio_path
-        return sorted(p.name for p in folder.glob("*") if p.suffix.lower() in _REFERENCE_SUFFIXES and p.is_file())
+        return [recording.filename for recording in self.library.recordings()]
+
+    @property
+    def library(self) -> Library:
+        """Voices and recordings as files."""
+        return Library(self.settings, self.shop.ledger)
 
     def result_path(self, job: Job) -> Path | None:
         """Where the finished file lies on this machine, or None when there is none."""
@@ -219,6 +224,22 @@ class JobService:
             await self.shop.ledger.cancel_job(job_id, "the client left")
         except (Conflict, Gone, NotFound):
             return  # it ended in this very moment
+
+    # -- settings and engine ------------------------------------------------------------------------------------
+
+    def apply(self, settings: Settings, sections: Iterable[str]) -> None:
+        """Heed these sections of other settings from now on."""
+        self.settings = self.settings.model_copy(update={name: getattr(settings, name) for name in sections})
+
+    async def load_engine(self, settings: Settings) -> None:
+        """Load the engine anew, with its settings as they are now; jobs go on.
+
+        Raises:
+            EngineError: It cannot be loaded; what ran before goes on.
+        """
+        choice = engine_choice(settings)
+        await self.shop.fleet.load(replace(choice, engine=self.settings.engine.name))
+        self.apply(settings, (name for name in _ENGINE_SECTIONS if name != "engine"))
 
     # -- change -------------------------------------------------------------------------------------------------
 
@@ -301,6 +322,17 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         tags=tuple(body.tags),
         webhook_url=body.webhook_url,
         limits=caller.limits,
+    )
+
+
+def engine_choice(settings: Settings) -> EngineChoice:
+    """The engine that the settings name."""
+    return EngineChoice(
+        engine=settings.engine.name,
+        voices_dir=settings.tts_engine.predefined_voices_path,
+        model_cache=settings.paths.model_cache,
+        device=settings.tts_engine.device,
+        default_voice=settings.tts_engine.default_voice_id or None,
     )
 
 

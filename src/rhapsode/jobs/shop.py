@@ -1,6 +1,6 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
@@ -32,6 +32,8 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
+    engine_names: Callable[[], Sequence[str]] = tuple
+    """Names of the engines that are installed."""
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

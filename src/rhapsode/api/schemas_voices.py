@@ -1,0 +1,75 @@
+"""What answers about voices and engines look like."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VoiceInfo(_Answer):
+    """Something to speak with."""
+
+    id: str = Field(description="Stable name; of a recording `reference:` and its file name.")
+    kind: Literal["predefined", "reference"]
+    name: str = Field(description="For people.")
+    filename: str = Field(description="What requests call it: `predefined_voice_id` or `reference_audio_filename`.")
+    engine: str | None = Field(description="Which speaks it; null for a recording.")
+    language: str | None
+    language_name: str | None
+    sample_rate: int | None = Field(description="Hz.")
+    bytes: int | None = Field(description="Size of a recording.")
+    default: bool = Field(description="Whether requests that name no voice get this one.")
+    editable: bool = Field(description="Whether it can be renamed and deleted.")
+    links: dict[str, str]
+
+
+class VoiceList(_Answer):
+    """All voices, predefined ones first."""
+
+    voices: list[VoiceInfo]
+
+
+class ControlInfo(_Answer):
+    """One knob of an engine."""
+
+    name: str
+    minimum: float
+    maximum: float
+    default: float = Field(description="As configured in generation_defaults.")
+    help: str
+
+
+class EngineDetails(_Answer):
+    """What an engine is and can do."""
+
+    name: str
+    active: bool = Field(description="Whether it is the one that speaks; of others nothing more is known.")
+    state: str | None = Field(description="`ready`, or what it waits for.")
+    revision: str | None
+    determinism: Literal["exact", "seeded", "none"] | None
+    device: str | None
+    max_chars: int | None = Field(description="Longest segment.")
+    can_clone: bool | None
+    controls: list[ControlInfo]
+    tags: list[str] = Field(description="Such as `[sigh]`.")
+    languages: dict[str, str] = Field(description="Of its voices: code and name.")
+    voices: int | None
+    realtime_factor: float | None = Field(
+        description="As measured lately, over all workers; null before the first segment."
+    )
+
+
+class EngineList(_Answer):
+    """The engines that are installed."""
+
+    engines: list[EngineDetails]
+
+
+class UploadError(_Answer):
+    """A file that was not taken."""
+
+    filename: str
+    error: str

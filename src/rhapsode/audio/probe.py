@@ -1,0 +1,123 @@
+"""What is in a sound file that somebody sent: decoded in a process of its own, which may crash, hang or grow without harm.
+
+python -m rhapsode.audio.probe FILE MAX_SECONDS     # prints one line of JSON
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from rhapsode.errors import InvalidInput
+
+with contextlib.suppress(ImportError):  # Windows has no such limits
+    import resource
+
+_CPU_S = 60
+_MEMORY = 2_000_000_000
+_PATIENCE_S = 90.0
+_RATES = (4_000, 384_000)
+_MOST_CHANNELS = 8
+_SILENCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A sound file that can be decoded from its beginning to its end."""
+
+    codec: str
+    sample_rate: int
+    """Hz."""
+    channels: int
+    duration_s: float
+
+
+async def probe(path: Path, max_s: float) -> Clip:
+    """Decode the file in a child process.
+
+    Args:
+        path: The file.
+        max_s: Longest sound that is allowed, seconds.
+
+    Raises:
+        InvalidInput: It is no sound, is damaged, silent, too long, or of a rate or number of channels that no recording has.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rhapsode.audio.probe", str(path), str(max_s),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            out, _ = await child.communicate()
+    except TimeoutError:
+        raise InvalidInput("it takes too long to decode") from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    try:
+        found = json.loads(out)
+    except ValueError:
+        raise InvalidInput("it cannot be decoded") from None
+    if "error" in found:
+        raise InvalidInput(found["error"])
+    return Clip(**found)
+
+
+def inspect(path: Path, max_s: float) -> Clip:
+    """Decode the file here; see :func:`probe`.
+
+    Raises:
+        InvalidInput: As :func:`probe`.
+    """
+    samples, peak = 0, 0.0
+    try:
+        with av.open(str(path), mode="r") as container:
+            if not container.streams.audio:
+                raise InvalidInput("there is no sound in it")
+            stream = container.streams.audio[0]
+            rate, channels, codec = stream.rate or 0, stream.channels, stream.codec_context.name
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise InvalidInput(f"its sample rate is {rate} Hz; it must be {_RATES[0]:,}–{_RATES[1]:,}")
+            if not 1 <= channels <= _MOST_CHANNELS:
+                raise InvalidInput(f"it has {channels} channels; there may be {_MOST_CHANNELS}")
+            resampler = av.AudioResampler(format="flt", layout="mono")
+            for frame in container.decode(stream):
+                samples += frame.samples
+                if samples > max_s * rate:
+                    raise InvalidInput(f"it is longer than {max_s:g} s")
+                for plain in resampler.resample(frame):
+                    block = plain.to_ndarray()
+                    if not np.isfinite(block).all():
+                        raise InvalidInput("it holds numbers that are no sound")
+                    peak = max(peak, float(np.abs(block).max(initial=0.0)))
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        raise InvalidInput(f"it cannot be decoded: {str(error)[:100]}") from None
+    if not samples:
+        raise InvalidInput("there is no sound in it")
+    if peak < _SILENCE:
+        raise InvalidInput("it is silent")
+    return Clip(codec, rate, channels, round(samples / rate, 3))
+
+
+def main() -> None:
+    """Entry point of the child."""
+    with contextlib.suppress(NameError, ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    try:
+        answer: dict[str, object] = asdict(inspect(Path(sys.argv[1]), float(sys.argv[2])))
+    except InvalidInput as error:
+        answer = {"error": str(error)}
+    except MemoryError:
+        answer = {"error": "it needs too much memory to decode"}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The voice library: voices and reference recordings as files that an operator can drop in, and that the API adds, renames and deletes."""
+
+import asyncio
+import os
+import re
+import shutil
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from rhapsode.audio.probe import probe
+from rhapsode.errors import Conflict, InvalidInput, NotFound
+from rhapsode.ledger.base import JobFilter, Ledger
+from rhapsode.model import JobStatus, Voice
+from rhapsode.settings import Settings
+
+RECORDINGS = (".wav", ".mp3")
+VOICE_FILES = (*RECORDINGS, ".onnx", ".onnx.json")
+_MOST_BYTES = 180
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A reference recording to clone a voice from."""
+
+    filename: str
+    bytes: int
+    changed_at: float
+    """Seconds since the epoch."""
+
+
+class Library:
+    """The two folders. Blocking work is done in threads."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._voices = settings.tts_engine.predefined_voices_path
+        self._recordings = settings.tts_engine.reference_audio_path
+        self._max_s = settings.audio_output.max_reference_duration_sec
+        self._ledger = ledger
+
+    def recordings(self) -> list[Recording]:
+        """All reference recordings, by name. Reads the folder anew."""
+        found = []
+        for path in sorted(self._recordings.glob("*")):
+            if path.suffix.lower() in RECORDINGS and not path.name.startswith("."):
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue
+                if path.is_file():
+                    found.append(Recording(path.name, stat.st_size, stat.st_mtime))
+        return found
+
+    def recording(self, name: str) -> tuple[Recording, Path]:
+        """One of them, and where it lies.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        found = next((one for one in self.recordings() if one.filename == name), None)
+        if found is None:
+            raise NotFound(f"there is no recording {name[:100]!r}", "voice_id")
+        return found, self._recordings / name
+
+    async def add_recording(self, name: str, source: Path) -> str:
+        """Take a reference recording in; the name that it got. One of that name that is there already stays as it is.
+
+        Raises:
+            InvalidInput: It is no sound, is too long, or is called like no file can be.
+            OSError: It cannot be stored.
+        """
+        name = clean_name(name, RECORDINGS)
+        if not (self._recordings / name).exists():
+            await probe(source, self._max_s)
+            await asyncio.to_thread(_place, source, self._recordings / name)
+        return name
+
+    async def add_voice(self, name: str, source: Path) -> str:
+        """Take a file of a predefined voice in, as :meth:`add_recording` does; whether an engine can speak it shows in its list.
+
+        Raises:
+            InvalidInput, OSError: See there.
+        """
+        name = clean_name(name, VOICE_FILES)
+        if not (self._voices / name).exists():
+            if name.lower().endswith(RECORDINGS):
+                await probe(source, self._max_s)
+            elif not (await asyncio.to_thread(source.stat)).st_size:
+                raise InvalidInput("it is empty")
+            await asyncio.to_thread(_place, source, self._voices / name)
+        return name
+
+    def files_of(self, voice: Voice) -> list[Path]:
+        """The files of a predefined voice in the folder of voices; none when it came with its engine or was downloaded."""
+        name = PurePath(voice.filename)
+        base = self._voices / f"{name.stem.partition('#')[0]}{name.suffix}"
+        return [path for path in (base, base.with_name(base.name + ".json")) if path.is_file()]
+
+    async def rename_voice(self, voice: Voice, name: str) -> str:
+        """Rename the files of a predefined voice; its new id.
+
+        Raises:
+            Conflict: It is not in the folder of voices, unfinished jobs need it, or the name is taken.
+            InvalidInput: No file can be called so.
+        """
+        files = await self._own_files(voice)
+        old = files[0]
+        fresh = old.with_name(clean_name(f"{PurePath(name).name}{old.suffix}", (old.suffix,)))
+        targets = [path.with_name(path.name.replace(old.name, fresh.name, 1)) for path in files]
+        await asyncio.to_thread(_rename, files, targets)
+        return fresh.stem
+
+    async def delete_voice(self, voice: Voice) -> None:
+        """Delete the files of a predefined voice.
+
+        Raises:
+            Conflict: It is not in the folder of voices, or unfinished jobs need it.
+        """
+        for path in await self._own_files(voice):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def rename_recording(self, name: str, wanted: str) -> str:
+        """Rename a reference recording; the ending stays. The new name.
+
+        Raises:
+            NotFound, Conflict, InvalidInput: There is none, it is needed, the name is taken or cannot be.
+        """
+        _, path = await asyncio.to_thread(self.recording, name)
+        await self._require_unused(name)
+        stem = wanted[: -len(path.suffix)] if wanted.lower().endswith(path.suffix.lower()) else wanted
+        fresh = path.with_name(clean_name(stem + path.suffix, (path.suffix.lower(),)))
+        await asyncio.to_thread(_rename, [path], [fresh])
+        return fresh.name
+
+    async def delete_recording(self, name: str) -> None:
+        """Delete a reference recording.
+
+        Raises:
+            NotFound, Conflict: There is none, or unfinished jobs need it.
+        """
+        _, path = await asyncio.to_thread(self.recording, name)
+        await self._require_unused(name)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _own_files(self, voice: Voice) -> list[Path]:
+        files = await asyncio.to_thread(self.files_of, voice)
+        if not files:
+            raise Conflict(
+                f"voice {voice.id!r} came with its engine or was downloaded; only files in {self._voices} can be changed"
+            )
+        await self._require_unused(voice.id)
+        return files
+
+    async def _require_unused(self, voice: str) -> None:
+        page = await self._ledger.list_jobs(JobFilter(owner=None, statuses=_UNFINISHED, voice=voice), None, 1)
+        if page.jobs:
+            raise Conflict(f"voice {voice!r} is needed by job {page.jobs[0].job.id}, which has not ended")
+
+
+def clean_name(name: str, suffixes: Sequence[str]) -> str:
+    """A name that is one file in one folder on every system, whatever was sent.
+
+    Raises:
+        InvalidInput: It has none of the suffixes, or nothing is left of it.
+    """
+    base = unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
+    suffix = next((s for s in sorted(suffixes, key=len, reverse=True) if base.lower().endswith(s)), None)
+    if suffix is None:
+        raise InvalidInput(f"the name must end with {' or '.join(suffixes)}")
+    stem = "".join(
+        c if c.isalnum() or c in " ._-()+," or unicodedata.category(c).startswith("M") else "_"
+        for c in base[: -len(suffix)]
+    )
+    stem = stem.strip(" .")
+    while len(stem.encode()) > _MOST_BYTES:
+        stem = stem[:-1]
+    stem = stem.strip(" .")
+    if not stem.strip("_"):
+        raise InvalidInput("nothing is left of the name that a file can be called")
+    if _RESERVED.fullmatch(stem):
+        stem = f"_{stem}"
+    return stem + suffix
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy a file to where it belongs, in one step; one that is there already stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        with source.open("rb") as read, draft.open("xb") as write:
+            shutil.copyfileobj(read, write)
+            write.flush()
+            os.fsync(write.fileno())
+        if not target.exists():
+            draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _rename(files: Sequence[Path], targets: Sequence[Path]) -> None:
+    for path, target in zip(files, targets, strict=True):
+        if target.exists() and target not in files:
+            raise Conflict(f"there is already a file {target.name!r}")
+        if path != target:
+            path.rename(target)
