@@ -66,6 +66,14 @@ class Metrics(_Answer):
     first_audio_seconds: float | None = Field(description="From submit to the first take.")
 
 
+class ResultInfo(_Answer):
+    """The finished file."""
+
+    bytes: int
+    audio_seconds: float = Field(description="Its length, pauses included.")
+    revision: int = Field(description="1, then one more for each segment made again.")
+
+
 class Status(_Answer):
     """Where a job stands."""
 
@@ -96,6 +104,7 @@ class Status(_Answer):
     waiting_for: str | None = Field(description="Why nothing of it can run now.")
     expires_at: AwareDatetime | None
     kept: bool
+    result: ResultInfo | None = Field(description="Null until it is completed.")
     links: dict[str, str]
 
 

@@ -64,6 +64,13 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
         "waiting_for": None if job.status.is_terminal else waiting_for,
         "expires_at": iso(job.expires_at),
         "kept": job.kept,
+        "result": None
+        if job.result is None
+        else {
+            "bytes": job.result.size,
+            "audio_seconds": round(job.result.samples / job.result.rate, 3),
+            "revision": job.result.revision,
+        },
         "links": links(job.id, root),
     }
 

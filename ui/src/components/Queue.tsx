@@ -1,0 +1,75 @@
+/** What runs and what waits, in its order. */
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../services/api";
+import { count, duration } from "../services/format";
+import type { Listed } from "../services/types";
+import { queue } from "../state/jobs";
+import { attempt, announce } from "../state/messages";
+import { JobRow } from "./JobRow";
+
+const RANK = { running: 0, queued: 1, completed: 2, failed: 2, cancelled: 2 };
+
+function inOrder(jobs: Listed[]): Listed[] {
+  return [...jobs].sort(
+    (a, b) => RANK[a.status] - RANK[b.status] || (a.queue_position ?? 0) - (b.queue_position ?? 0) || a.created_at.localeCompare(b.created_at),
+  );
+}
+
+export function QueueView() {
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  useEffect(() => {
+    void queue.show({ status: "queued,running" });
+    const timer = setInterval(() => queue.soon(), 3_000);
+    return () => clearInterval(timer);
+  }, []);
+  const jobs = inOrder(queue.jobs.value ?? []);
+  const chosen = jobs.filter((job) => picked.has(job.job_id));
+  const pick = (id: string, on: boolean): void => {
+    const next = new Set(picked);
+    if (on) next.add(id);
+    else next.delete(id);
+    setPicked(next);
+  };
+  const cancelChosen = async (): Promise<void> => {
+    await attempt(() => Promise.all(chosen.map((job) => api.cancel(job.job_id))));
+    announce(`${count(chosen.length, "job")} cancelled.`);
+    setPicked(new Set());
+    queue.soon();
+  };
+  return (
+    <section class="view" aria-labelledby="queue-title">
+      <h1 id="queue-title">Queue</h1>
+      {queue.error.value && <p class="error" role="alert">{queue.error.value}</p>}
+      {queue.jobs.value !== null && jobs.length === 0 && <p class="empty">Nothing runs, nothing waits.</p>}
+      {jobs.length > 0 && (
+        <div class="row acts">
+          <label class="check">
+            <input type="checkbox" checked={chosen.length === jobs.length} onChange={(event) => setPicked(new Set(event.currentTarget.checked ? jobs.map((job) => job.job_id) : []))} />
+            <span>All {count(jobs.length, "job")}</span>
+          </label>
+          <button type="button" class="end" disabled={!chosen.length} onClick={() => void cancelChosen()}>
+            Cancel {chosen.length ? count(chosen.length, "job") : "the chosen"}
+          </button>
+        </div>
+      )}
+      <ol class="jobs roomy">
+        {jobs.map((job) => (
+          <JobRow key={job.job_id} job={job}>
+            <input type="checkbox" aria-label={`Choose: ${job.text_excerpt}`} checked={picked.has(job.job_id)} onChange={(event) => pick(job.job_id, event.currentTarget.checked)} />
+            <span class="job-side">
+              <span class="hint tabular">
+                {job.queue_position === null ? "now" : `no. ${job.queue_position}`}
+                {job.eta_seconds ? `, ${duration(job.eta_seconds.p50)}` : ""}
+              </span>
+              <select aria-label={`Priority: ${job.text_excerpt}`} value={job.priority} onChange={(event) => void attempt(() => api.setPriority(job.job_id, event.currentTarget.value)).then(() => queue.soon())}>
+                <option value="interactive">First</option>
+                <option value="normal">Normal</option>
+                <option value="batch">Later</option>
+              </select>
+            </span>
+          </JobRow>
+        ))}
+      </ol>
+    </section>
+  );
+}

@@ -1,0 +1,94 @@
+/** Lists of jobs: the history with its filters, and the queue. */
+import { signal } from "@preact/signals";
+import { api } from "../services/api";
+import type { JobEvent, Listed } from "../services/types";
+import { messageOf } from "./messages";
+import { heed, offline } from "./server";
+
+const PAGE = 25;
+const SOON_MS = 600;
+
+/** One list, which is read anew soon after something happened. */
+export class JobList {
+  readonly jobs = signal<Listed[] | null>(null);
+  readonly more = signal<string | null>(null);
+  readonly error = signal<string | null>(null);
+  readonly busy = signal(false);
+  private filters: { q?: string; status?: string } = {};
+  private shown = 0;
+  private timer: number | undefined;
+  private turn = 0;
+
+  constructor(private readonly page = PAGE) {}
+
+  /** Show this from now on. */
+  async show(filters: { q?: string; status?: string }): Promise<void> {
+    const same = filters.q === this.filters.q && filters.status === this.filters.status;
+    this.filters = filters;
+    this.shown += same ? 0 : 1;
+    if (!same) this.more.value = null;
+    await this.read();
+  }
+
+  /** Read the first page again, soon; what was read beyond it stays. */
+  soon(): void {
+    if (this.timer !== undefined || this.jobs.value === null) return;
+    this.timer = window.setTimeout(() => {
+      this.timer = undefined;
+      void this.read(true);
+    }, SOON_MS);
+  }
+
+  onEvent(event: JobEvent): void {
+    if (event.type === "job.deleted" && this.jobs.value) {
+      this.jobs.value = this.jobs.value.filter((job) => job.job_id !== event.job_id);
+    } else this.soon();
+  }
+
+  async next(): Promise<void> {
+    const cursor = this.more.value;
+    if (!cursor || this.busy.value) return;
+    await this.fetch(async () => {
+      const found = await api.list({ ...this.filters, cursor, limit: this.page });
+      const known = new Set(this.jobs.value?.map((job) => job.job_id));
+      this.jobs.value = [...(this.jobs.value ?? []), ...found.jobs.filter((job) => !known.has(job.job_id))];
+      this.more.value = found.next_cursor;
+    });
+  }
+
+  private async read(keep = false): Promise<void> {
+    await this.fetch(async () => {
+      const found = await api.list({ ...this.filters, limit: this.page });
+      const before = this.jobs.value;
+      if (keep && before && before.length > found.jobs.length && found.jobs.length > 0) {
+        const fresh = new Set(found.jobs.map((job) => job.job_id));
+        const oldest = found.jobs[found.jobs.length - 1]?.created_at ?? "";
+        const rest = before.filter((job) => !fresh.has(job.job_id) && job.created_at <= oldest);
+        this.jobs.value = [...found.jobs, ...rest];
+        if (rest.length === 0) this.more.value = found.next_cursor;
+      } else {
+        this.jobs.value = found.jobs;
+        this.more.value = found.next_cursor;
+      }
+    });
+  }
+
+  private async fetch(work: () => Promise<void>): Promise<void> {
+    const turn = ++this.turn;
+    this.busy.value = true;
+    try {
+      await work();
+      this.error.value = null;
+      offline.value = false;
+    } catch (error) {
+      heed(error);
+      if (turn === this.turn) this.error.value = messageOf(error);
+    } finally {
+      if (turn === this.turn) this.busy.value = false;
+    }
+  }
+}
+
+export const recent = new JobList(6);
+export const historyList = new JobList();
+export const queue = new JobList(200);
