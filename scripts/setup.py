@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,10 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import page
+
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "rhapsode-stamp"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
 NETWORK_SIGNS = (
     "connection",
@@ -87,6 +93,52 @@ def set_up(mode: str) -> None:
     _pip("check")
     STAMP.write_text(fingerprint(mode), encoding="utf-8")
     say(f"Set-up done in {time.monotonic() - started:.0f} s")
+
+
+def make_page(mode: str) -> None:
+    """Build the page in the browser, unless nothing changed.
+
+    Raises:
+        SetupFailed: It cannot be built, and the checks need it; the server runs without.
+    """
+    if page.is_built() and (mode == "run" or (page.UI / "node_modules").is_dir()):
+        return
+    say("Building the page")
+    try:
+        page.install(str(PYTHON))
+        page.build(str(PYTHON))
+    except page.PageFailed as error:
+        if mode == "test":
+            raise SetupFailed(f"The page cannot be built. {error}") from None
+        say(f"The page cannot be built, so the server runs without one; the next start tries again. {error}")
+
+
+def find_chromium() -> str | None:
+    """The browser that the checks of the page drive; $RHAPSODE_CHROMIUM names another one."""
+    named = os.environ.get("RHAPSODE_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def get_chromium() -> None:
+    """Have a browser for the checks.
+
+    Raises:
+        SetupFailed: There is none, and it cannot be installed.
+    """
+    if find_chromium():
+        return
+    way_out = "Install chromium (apt install chromium), or name one: RHAPSODE_CHROMIUM=/path/to/chrome ./test.sh"
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise SetupFailed(f"The checks of the page need a Chromium browser. {way_out}")
+    say("Installing chromium for the checks of the page")
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = [apt, "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+    for command in (install, [apt, "update", "-qq"], install):
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+        if find_chromium():
+            return
+    raise SetupFailed(f"chromium cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
 
 
 def _create_venv() -> None:
@@ -157,12 +209,14 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        return 0 if is_ready(mode) else 1
+        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or find_chromium()) else 1
     with _alone():
-        if is_ready(mode):
-            return 0
         try:
-            set_up(mode)
+            if not is_ready(mode):
+                set_up(mode)
+            make_page(mode)
+            if mode == "test":
+                get_chromium()
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1

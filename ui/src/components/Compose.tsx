@@ -27,7 +27,7 @@ export async function generate(): Promise<void> {
     document.getElementById("text")?.focus();
     return;
   }
-  await submit(request(text()));
+  if (await submit(request(text()))) document.getElementById("now-title")?.scrollIntoView({ block: "nearest" });
 }
 
 export function Compose() {

@@ -10,7 +10,10 @@ const TYPED_MS = 350;
 
 /** The latest jobs, beside the composer. */
 export function Recent() {
-  useEffect(() => void recent.show({}), []);
+  useEffect(() => {
+    void recent.show({});
+    return () => recent.hide();
+  }, []);
   const jobs = recent.jobs.value;
   return (
     <section class="card recent" aria-labelledby="recent-title">
@@ -30,7 +33,10 @@ export function HistoryView() {
   const q = query.get("q") ?? "";
   const state = query.get("status") ?? "";
   const typed = useRef<number>();
-  useEffect(() => void historyList.show({ q, status: state }), [q, state]);
+  useEffect(() => {
+    void historyList.show({ q, status: state });
+    return () => historyList.hide();
+  }, [q, state]);
   const jobs = historyList.jobs.value;
   const bytes = jobs?.reduce((sum, job) => sum + (job.result?.bytes ?? 0), 0) ?? 0;
   return (

@@ -20,7 +20,10 @@ export function QueueView() {
   useEffect(() => {
     void queue.show({ status: "queued,running" });
     const timer = setInterval(() => queue.soon(), 3_000);
-    return () => clearInterval(timer);
+    return () => {
+      clearInterval(timer);
+      queue.hide();
+    };
   }, []);
   const jobs = inOrder(queue.jobs.value ?? []);
   const chosen = jobs.filter((job) => picked.has(job.job_id));

@@ -19,8 +19,9 @@ async function load(): Promise<void> {
 
 const words = (key: string): string => {
   const name = key.split(".")[1] ?? key;
-  const text = name.replace(/_/g, " ").replace(/ sec$/, "").replace(/ hours$/, "").replace(/ mb$/, "");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  const text = name.replace(/_/g, " ").replace(/ (sec|hours|mb|lufs)$/, "");
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return capital.replace(/\b(tts|cfg|ttl|ssl|ui)\b/gi, (short) => (short.toLowerCase() === "ui" ? "Page" : short.toUpperCase()));
 };
 
 export function SettingsView() {

@@ -7,6 +7,7 @@ import { heed, offline } from "./server";
 
 const PAGE = 25;
 const SOON_MS = 600;
+const PROGRESS_MS = 2_000;
 
 /** One list, which is read anew soon after something happened. */
 export class JobList {
@@ -15,9 +16,9 @@ export class JobList {
   readonly error = signal<string | null>(null);
   readonly busy = signal(false);
   private filters: { q?: string; status?: string } = {};
-  private shown = 0;
   private timer: number | undefined;
   private turn = 0;
+  private visible = false;
 
   constructor(private readonly page = PAGE) {}
 
@@ -25,24 +26,29 @@ export class JobList {
   async show(filters: { q?: string; status?: string }): Promise<void> {
     const same = filters.q === this.filters.q && filters.status === this.filters.status;
     this.filters = filters;
-    this.shown += same ? 0 : 1;
+    this.visible = true;
     if (!same) this.more.value = null;
     await this.read();
   }
 
+  /** Nobody looks at it now. */
+  hide(): void {
+    this.visible = false;
+  }
+
   /** Read the first page again, soon; what was read beyond it stays. */
-  soon(): void {
-    if (this.timer !== undefined || this.jobs.value === null) return;
+  soon(ms = SOON_MS): void {
+    if (this.timer !== undefined || !this.visible) return;
     this.timer = window.setTimeout(() => {
       this.timer = undefined;
       void this.read(true);
-    }, SOON_MS);
+    }, ms);
   }
 
   onEvent(event: JobEvent): void {
     if (event.type === "job.deleted" && this.jobs.value) {
       this.jobs.value = this.jobs.value.filter((job) => job.job_id !== event.job_id);
-    } else this.soon();
+    } else this.soon(event.type.startsWith("segment.") || event.type === "plan.extended" ? PROGRESS_MS : SOON_MS);
   }
 
   async next(): Promise<void> {

@@ -11,9 +11,7 @@ export const feed = new EventFeed({
   event(event) {
     offline.value = false;
     onEvent(event);
-    if (!event.type.startsWith("segment.") && event.type !== "plan.extended") {
-      for (const list of [recent, historyList, queue]) list.onEvent(event);
-    }
+    for (const list of [recent, historyList, queue]) list.onEvent(event);
   },
   look() {
     void refresh();
