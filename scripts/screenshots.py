@@ -29,7 +29,11 @@ Every evening, just before the light went, old Mara climbed the one hundred and 
 "The machine does not look out of the window," said Mara, and lit the lamp.
 """
 TALES = {
-    "completed": ["Sing to me of the man, Muse, the man of twists and turns.", "Call me Ishmael. Some years ago, never mind how long.", SAMPLE],
+    "completed": [
+        "Sing to me of the man, Muse, the man of twists and turns.",
+        "Call me Ishmael. Some years ago, never mind how long.",
+        SAMPLE,
+    ],
     "failed": [],
 }
 
@@ -57,7 +61,10 @@ async def views(browser: Browser, url: str, folder: Path, shown: str, problems: 
         for theme in ("light", "dark"):
             context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
             page = await context.new_page()
-            page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
+            page.on(
+                "console",
+                lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None,
+            )
             page.on("pageerror", lambda error: problems.append(str(error)))
             await page.goto(url)
             await page.get_by_role("textbox", name="Text").fill(SAMPLE)
@@ -65,8 +72,12 @@ async def views(browser: Browser, url: str, folder: Path, shown: str, problems: 
             await page.wait_for_timeout(900)
             await picture(page, url, folder, f"studio-{size}-{theme}")
             async with httpx.AsyncClient(base_url=url) as http:
-                long = (await http.post("/tts/enqueue", json={"text": SAMPLE * 40, "priority": "batch"})).json()["job_id"]
-                more = (await http.post("/tts/enqueue", json={"text": SAMPLE * 20, "priority": "batch"})).json()["job_id"]
+                long = (await http.post("/tts/enqueue", json={"text": SAMPLE * 40, "priority": "batch"})).json()[
+                    "job_id"
+                ]
+                more = (await http.post("/tts/enqueue", json={"text": SAMPLE * 20, "priority": "batch"})).json()[
+                    "job_id"
+                ]
                 await page.evaluate("id => localStorage.setItem('tts_current_job_id', id)", long)
                 await page.reload()
                 await page.get_by_role("progressbar").wait_for()
@@ -86,7 +97,11 @@ async def views(browser: Browser, url: str, folder: Path, shown: str, problems: 
             await page.get_by_role("slider", name="Segments").focus()
             await page.keyboard.press("ArrowRight")
             await picture(page, url, folder, f"finished-{size}-{theme}")
-            for view, ready in (("history", "Show|job"), ("voices", "Ready to speak"), ("settings", "Reset everything")):
+            for view, ready in (
+                ("history", "Show|job"),
+                ("voices", "Ready to speak"),
+                ("settings", "Reset everything"),
+            ):
                 await page.goto(f"{url}/#/{view}")
                 await page.locator("main").get_by_text(ready.split("|")[-1]).first.wait_for()
                 await picture(page, url, folder, f"{view}-{size}-{theme}")
@@ -104,7 +119,9 @@ async def take(folder: Path) -> list[str]:
         url, stop = await ready
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         async with async_playwright() as tools:
-            browser = await tools.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"])
+            browser = await tools.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+            )
             shown = await jobs(url)
             await views(browser, url, folder, shown, problems)
             await browser.close()

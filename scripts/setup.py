@@ -135,7 +135,9 @@ def get_chromium() -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = [apt, "install", "-y", "-qq", "--no-install-recommends", "chromium"]
     for command in (install, [apt, "update", "-qq"], install):
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+        )
         if find_chromium():
             return
     raise SetupFailed(f"chromium cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
