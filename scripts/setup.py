@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import page
+import page  # type: ignore[import-not-found] # found at run time
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"

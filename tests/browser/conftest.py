@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.site import Site
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from setup import find_chromium
+from setup import find_chromium  # type: ignore[import-not-found] # found at run time
+
+expect.set_options(timeout=15_000)
 
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 EXPECTED = ("Failed to load resource", "net::ERR_")

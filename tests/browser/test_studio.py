@@ -152,14 +152,13 @@ def test_a_failure_names_its_segment_and_a_retry_goes_on_from_there(opened: Open
     page = opened(beeping)
     generate(
         page,
-        "First it goes well, as it should in the beginning. Then it is !flaky-1! for once. In the end all is well again.",
+        "First it goes well, as it should in the beginning. Then it is !flaky once! for once. In the end all is well again.",
     )
     failed = page.get_by_role("alert").filter(has_text="segment")
     expect(failed).to_contain_text("flaky")
     expect(page.get_by_role("heading", name="Failed")).to_be_visible()
     page.get_by_role("button", name="Retry from here").click()
     finished(page)
-    expect(page.get_by_text("run 2")).to_have_count(0)  # said only while it is of interest
     assert beeping.status(page.evaluate("localStorage.getItem('tts_current_job_id')"))["run"] == 2
 
 
@@ -194,11 +193,11 @@ def test_a_job_that_is_gone_clears_what_was_kept_and_says_why(opened: Opener, be
     job = generate(page, "Soon it is gone.")
     finished(page)
     page.request.delete(f"{beeping.url}/tts/{job}?purge=true")
-    expect(page.get_by_text("was deleted, or has expired")).to_be_visible()
+    expect(page.locator(".nothing")).to_contain_text("was deleted, or has expired")
     assert page.evaluate("Object.keys(localStorage).filter(name => name.startsWith('tts_'))") == []
     page.evaluate("localStorage.setItem('tts_current_job_id', '00000000-0000-4000-8000-000000000000')")
     page.reload()
-    expect(page.get_by_text("does not know this job any more")).to_be_visible()
+    expect(page.locator(".nothing")).to_contain_text("does not know this job any more")
     assert page.evaluate("localStorage.getItem('tts_current_job_id')") is None
 
 
@@ -227,16 +226,13 @@ def test_without_events_the_page_asks_by_itself(opened: Opener, beeping: Site) -
 def test_two_megabytes_are_taken_counted_and_queued(opened: Opener, beeping: Site) -> None:
     page = opened(beeping)
     text = ("A sentence of some length stands here again and again. " * 40_000)[:2_000_000].strip()
-    page.evaluate("text => navigator.clipboard ? 0 : 0", text)
     field = page.get_by_role("textbox", name="Text", exact=True)
-    field.focus()
-    page.evaluate("text => document.execCommand('insertText', false, text)", text[:1000])
     field.fill(text)
     expect(page.locator("#counts")).to_contain_text(f"{len(text):,} characters")
     expect(page.locator("#counts")).to_contain_text("about")
     job = generate(page, text)
     expect(page.get_by_role("progressbar")).to_be_visible()
-    until(lambda: beeping.status(job)["segments"]["total"] > 20_000, what="the plan")
+    until(lambda: beeping.status(job)["segments"]["total"] > 15_000, what="the plan")
     page.get_by_role("slider", name="Segments").focus()
     page.keyboard.press("End")
     expect(page.get_by_role("group", name=re.compile("Segment \\d+"))).to_be_visible()
@@ -271,7 +267,7 @@ def test_what_is_wrong_with_a_request_is_said_and_the_text_stays(opened: Opener,
 
 def test_presets_are_used_saved_and_deleted(opened: Opener, beeping: Site) -> None:
     page = opened(beeping)
-    preset = page.get_by_label("Preset")
+    preset = page.get_by_role("combobox", name="Preset")
     preset.select_option(label="Calm")
     expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value(re.compile("Let your shoulders sink"))
     expect(page.get_by_role("slider", name=re.compile("Speed"))).to_have_value("0.8")

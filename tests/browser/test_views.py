@@ -151,7 +151,7 @@ def test_a_server_with_keys_asks_for_one(opened: Opener, tmp_path: Path) -> None
         page.get_by_role("button", name="Generate").click()
         expect(page.get_by_role("heading", name="Finished")).to_be_visible()
         page.get_by_role("button", name="Play", exact=True).click()  # the cookie covers the sound, too
-        until(lambda: page.evaluate("document.getElementById('sound').currentTime") > 0.1, what="the sound")
+        until(lambda: page.evaluate("document.getElementById('sound').currentTime") > 0.05, what="the sound")
         page.reload()
         expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_visible()
         page.get_by_role("button", name="Sign out").click()

@@ -24,6 +24,7 @@ def clone(tmp_path: Path) -> Path:
         shutil.copy2(ROOT / name, folder / name)
     for name in ("scripts", "requirements"):
         shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "ui", folder / "ui", ignore=shutil.ignore_patterns("node_modules"))
     return folder
 
 
@@ -54,6 +55,13 @@ def make_ready(clone: Path, mode: str) -> None:
     command = [sys.executable, "-c", script, str(clone / "scripts" / "setup.py"), mode]
     stamp = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (clone / ".venv" / "rhapsode-stamp").write_text(stamp)
+    script = "import runpy, sys; page = runpy.run_path(sys.argv[1]); print(page['_digest'](page['_files']()), end='')"
+    built = subprocess.run(
+        [sys.executable, "-c", script, str(clone / "scripts" / "page.py")], check=True, capture_output=True, text=True
+    ).stdout
+    web = clone / "src" / "rhapsode" / "web"
+    web.mkdir(parents=True)
+    (web / ".stamp").write_text(built)
 
 
 def test_old_python_is_named(clone: Path, tmp_path: Path) -> None:
@@ -103,6 +111,26 @@ def test_a_change_asks_for_a_new_set_up(clone: Path, changed: str) -> None:
     assert subprocess.run([*check, "run"], check=False).returncode == 1
 
 
+def test_a_change_of_the_page_asks_for_a_new_one(clone: Path) -> None:
+    make_ready(clone, "run")
+    check = [sys.executable, str(clone / "scripts" / "setup.py"), "--check", "run"]
+    assert subprocess.run(check, check=False).returncode == 0
+    with (clone / "ui" / "src" / "main.tsx").open("a") as file:
+        file.write("// changed\n")
+    assert subprocess.run(check, check=False).returncode == 1
+
+
+def test_without_npm_the_server_runs_without_its_page(clone: Path) -> None:
+    make_ready(clone, "run")
+    (clone / "src" / "rhapsode" / "web" / ".stamp").unlink()
+    (clone / ".venv" / "bin" / "python").unlink()
+    (clone / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    (clone / ".venv" / "bin" / "python").chmod(0o755)
+    done = start(clone, RHAPSODE_PYTHON=sys.executable)
+    assert done.stdout == "<serve>"
+    assert "runs without one" in done.stderr
+
+
 def test_a_moved_repository_asks_for_a_new_set_up(clone: Path) -> None:
     make_ready(clone, "run")
     moved = clone.rename(clone.with_name("moved"))
@@ -120,7 +148,8 @@ def locked(name: str) -> dict[str, str]:
 
 def test_every_dependency_is_locked_with_hashes_and_no_address() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    run = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["piper"]]
+    extras = project["project"]["optional-dependencies"]
+    run = [*project["project"]["dependencies"], *extras["piper"], *extras["wyoming"]]
     groups = {"run": run, "build": project["dependency-groups"]["build"]}
     for name, requirements in groups.items():
         lock = locked(name)

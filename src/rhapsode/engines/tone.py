@@ -11,8 +11,8 @@ Voices (all mono, amplitude :data:`AMPLITUDE` throughout, so that trimming finds
 - ``tone-24k``: the same length in samples, at 24,000 Hz.
 - any ``<name>.tone`` file in the voices folder: as ``tone-chars``, its content mixed in and its digest as revision.
 
-Special words in the text steer what goes wrong. ``!word!`` acts always; ``!word-N!`` acts on the first N attempts at the
-same text, seed and controls, counted across processes in files under ``EngineOptions.model_cache``:
+Special words in the text steer what goes wrong. ``!word!`` acts always; ``!word-N!`` acts on the first N attempts (``!word once!`` on
+one: for whole texts, in which numbers are written out) at the same text, seed and controls, counted across processes in files under ``EngineOptions.model_cache``:
 
 - ``!crash!`` kills its own process (SIGKILL) · ``!hang!`` never returns · ``!raise!`` and ``!flaky-N!`` raise EngineError
 - ``!empty!`` gives no samples · ``!nan!`` gives NaN · ``!long!`` gives an hour of sound
@@ -48,7 +48,7 @@ _RATES = {"tone": RATE, "tone-chars": RATE, "tone-slow": RATE, "tone-24k": 24_00
 _PITCHES = 48
 _FIXED_PIECES = 21
 _FIXED_PITCHES = 16
-_SPECIAL = re.compile(r"!(crash|hang|raise|flaky|empty|nan|long|leak|print)(?:-(\d+))?!")
+_SPECIAL = re.compile(r"!(crash|hang|raise|flaky|empty|nan|long|leak|print)(?:-(\d+)| (once))?!")
 
 
 def _pitches(samples: int, first: int, count: int) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ class ToneEngine:
     def _misbehave(self, text: str, key: str) -> Speech | None:
         """Act on the special words; a Speech when that is to be the answer."""
         for match in _SPECIAL.finditer(text):
-            word, limit = match.groups()
+            word, limit = match[1], match[2] or (match[3] and "1")
             if limit is not None and self._count_attempt(f"{key}-{match.start()}") > int(limit):
                 continue
             if word in {"raise", "flaky"}:

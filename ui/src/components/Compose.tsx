@@ -324,7 +324,7 @@ function Slider(props: { name: string; label: string; minimum: number; maximum: 
   return (
     <label class="field slider" title={props.help}>
       <span>
-        {props.label} <output>{number(Math.round(now * 100) / 100)}</output>
+        {props.label} <b class="value">{number(Math.round(now * 100) / 100)}</b>
       </span>
       <input type="range" min={props.minimum} max={props.maximum} step={0.05} value={now} onInput={(event) => set(props.name, Number(event.currentTarget.value))} />
     </label>

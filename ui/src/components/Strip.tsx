@@ -1,6 +1,6 @@
 /** All segments in one strip, however many: what waits, is being spoken, is done, has failed. Choose one by pointer or keys. */
 import { useEffect, useRef } from "preact/hooks";
-import { number } from "../services/format";
+import { count } from "../services/format";
 import type { Status } from "../services/types";
 import { cells, cellsVersion, chosen } from "../state/current";
 
@@ -116,7 +116,7 @@ export function Strip({ now }: { now: Status }) {
       <p class="hint">
         <span class="key done" /> done <span class="key running" /> speaking <span class="key pending" /> waiting{" "}
         {now.segments.failed > 0 && (<><span class="key failed" /> failed </>)}
-        <span class="spread">{total ? `${number(total)} segments: choose one to see and hear it` : ""}</span>
+        <span class="spread">{total ? `${count(total, "segment")}: choose one to see and hear it` : ""}</span>
       </p>
     </div>
   );

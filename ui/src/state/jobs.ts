@@ -7,6 +7,7 @@ import { heed, offline } from "./server";
 
 const PAGE = 25;
 const SOON_MS = 600;
+const MOST = 500;
 const PROGRESS_MS = 2_000;
 
 /** One list, which is read anew soon after something happened. */
@@ -27,7 +28,10 @@ export class JobList {
     const same = filters.q === this.filters.q && filters.status === this.filters.status;
     this.filters = filters;
     this.visible = true;
-    if (!same) this.more.value = null;
+    if (!same) {
+      this.jobs.value = null;
+      this.more.value = null;
+    }
     await this.read();
   }
 
@@ -41,7 +45,7 @@ export class JobList {
     if (this.timer !== undefined || !this.visible) return;
     this.timer = window.setTimeout(() => {
       this.timer = undefined;
-      void this.read(true);
+      void this.read();
     }, ms);
   }
 
@@ -62,20 +66,13 @@ export class JobList {
     });
   }
 
-  private async read(keep = false): Promise<void> {
+  /** Read anew all that is shown. */
+  private async read(): Promise<void> {
     await this.fetch(async () => {
-      const found = await api.list({ ...this.filters, limit: this.page });
-      const before = this.jobs.value;
-      if (keep && before && before.length > found.jobs.length && found.jobs.length > 0) {
-        const fresh = new Set(found.jobs.map((job) => job.job_id));
-        const oldest = found.jobs[found.jobs.length - 1]?.created_at ?? "";
-        const rest = before.filter((job) => !fresh.has(job.job_id) && job.created_at <= oldest);
-        this.jobs.value = [...found.jobs, ...rest];
-        if (rest.length === 0) this.more.value = found.next_cursor;
-      } else {
-        this.jobs.value = found.jobs;
-        this.more.value = found.next_cursor;
-      }
+      const limit = Math.min(MOST, Math.max(this.page, this.jobs.value?.length ?? 0));
+      const found = await api.list({ ...this.filters, limit });
+      this.jobs.value = found.jobs;
+      this.more.value = found.next_cursor;
     });
   }
 
