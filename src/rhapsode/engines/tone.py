@@ -11,8 +11,9 @@ Voices (all mono, amplitude :data:`AMPLITUDE` throughout, so that trimming finds
 - ``tone-24k``: the same length in samples, at 24,000 Hz.
 - any ``<name>.tone`` file in the voices folder: as ``tone-chars``, its content mixed in and its digest as revision.
 
-Special words in the text steer what goes wrong. ``!word!`` acts always; ``!word-N!`` acts on the first N attempts (``!word once!`` on
-one: for whole texts, in which numbers are written out) at the same text, seed and controls, counted across processes in files under ``EngineOptions.model_cache``:
+Special words in the text steer what goes wrong. ``!word!`` acts always; ``!word-N!`` acts on the first N attempts at the same text, seed
+and controls (``!word once!`` on one: for whole texts, in which numbers are written out), counted across processes in files under
+``EngineOptions.model_cache``:
 
 - ``!crash!`` kills its own process (SIGKILL) · ``!hang!`` never returns · ``!raise!`` and ``!flaky-N!`` raise EngineError
 - ``!empty!`` gives no samples · ``!nan!`` gives NaN · ``!long!`` gives an hour of sound
