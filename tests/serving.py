@@ -82,6 +82,7 @@ async def serving(settings: Settings | Loaded) -> AsyncIterator[Server]:
     task = asyncio.create_task(serve(loaded, sock, on_ready))
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
+        sock.close()
         await task
     url, stop = ready.result()
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:

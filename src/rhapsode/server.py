@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -93,7 +94,7 @@ async def serve(loaded: Loaded, sock: socket.socket, ready: Callable[[str, Calla
     """
     settings = loaded.settings
     with DataDirLock(settings.data_dir) as lock:
-        async with running_service(settings) as service:
+        async with running_service(settings) as service, _wyoming(settings, service):
             app = create_app(loaded, service, lock.token)
             await _warn_if_open(settings, service)
             server = _Server(_uvicorn_config(settings, app), closing_of(app))
@@ -105,6 +106,29 @@ async def serve(loaded: Loaded, sock: socket.socket, ready: Callable[[str, Calla
             lock.publish(url)
             ready(url, lambda: setattr(server, "should_exit", True))
             await serving
+
+
+@contextlib.asynccontextmanager
+async def _wyoming(settings: Settings, service: JobService) -> AsyncIterator[None]:
+    """Answer Wyoming clients, if so configured; its libraries are imported only then.
+
+    Raises:
+        ConfigError: They are not installed, or the address cannot be had.
+    """
+    if not settings.wyoming.enabled:
+        yield
+        return
+    try:
+        module = importlib.import_module("rhapsode.wyoming_server")
+    except ImportError as error:
+        raise ConfigError(f"wyoming.enabled: {error}; install it with: pip install rhapsode[wyoming]") from error
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(module.answering_wyoming(service, settings.wyoming))
+        except OSError as error:
+            where = f"{settings.wyoming.host}:{settings.wyoming.port}"
+            raise ConfigError(f"wyoming.port: cannot listen on {where}: {error.strerror}") from error
+        yield
 
 
 async def _warn_if_open(settings: Settings, service: JobService) -> None:

@@ -244,6 +244,61 @@ class Webhooks(Section):
         return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
 
 
+class OpenAI(Section):
+    """The endpoints under /v1."""
+
+    default_format: Literal["wav", "mp3", "opus", "aac", "flac", "pcm"] = _setting(
+        "wav", "Format of requests without response_format; OpenAI's own is mp3."
+    )
+    voices: str = _setting(
+        "", "What OpenAI's voices stand for, such as alloy=en_US-joe-medium, nova=me.wav, by commas."
+    )
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Voices and recordings by the name that OpenAI's clients use, in lower case."""
+        pairs = (pair.partition("=") for pair in self.voices.split(","))
+        return {name.strip().lower(): voice.strip() for name, _, voice in pairs if name.strip() and voice.strip()}
+
+    @field_validator("voices")
+    @classmethod
+    def _pairs(cls, value: str) -> str:
+        for pair in value.split(","):
+            name, equals, voice = pair.partition("=")
+            if pair.strip() and not (name.strip() and equals and voice.strip()):
+                raise ValueError(f"must be name=voice, by commas; not {pair.strip()[:40]!r}")
+        return value
+
+
+class Wyoming(Section):
+    """Speech for Home Assistant and other clients of the Wyoming protocol. It knows no keys."""
+
+    enabled: bool = _setting(False, "Answer Wyoming clients.")
+    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens it to the network.", min_length=1)
+    port: int = _setting(10200, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
+    allowed: str = _setting(
+        "", "Addresses and networks that may connect, such as 192.168.1.0/24, by commas.", special="empty = all"
+    )
+    announce: bool = _setting(
+        True, "Let Home Assistant find it in the local network (zeroconf), unless host is this machine only."
+    )
+    max_text_chars: int = _setting(100_000, "Longest text of one request.", "characters", ge=1, le=10**8)
+
+    @property
+    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Who may connect; empty: everybody who can."""
+        return tuple(
+            ipaddress.ip_network(part.strip(), strict=False) for part in self.allowed.split(",") if part.strip()
+        )
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ipaddress.ip_network(part, strict=False)
+        return value
+
+
 class UI(Section):
     """The page in the browser."""
 
@@ -297,6 +352,8 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     auth: Auth = Auth()
     webhooks: Webhooks = Webhooks()
+    openai: OpenAI = OpenAI()
+    wyoming: Wyoming = Wyoming()
     ui: UI = UI()
     ui_state: UIState = UIState()
     debug: Debug = Debug()

@@ -14,7 +14,7 @@ from rhapsode.audio.wav import read_wav, wav_bytes
 from rhapsode.engines.base import EngineOptions, Utterance
 from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
 from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
-from rhapsode.fleet.base import Fleet, SynthesisTask
+from rhapsode.fleet.base import EngineChoice, Fleet, SynthesisTask
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
 from tests.fleets import running
 
@@ -260,20 +260,28 @@ async def test_load_replaces_workers_after_the_segment_they_hold(make: MakeFleet
 
 
 async def test_a_failed_load_leaves_the_fleet_as_it_was(make: MakeFleet, tmp_path: Path) -> None:
-    voice = tmp_path / "voices" / "gone.tone"
-    voice.write_text("soon gone")
-    fleet = make(bulk_slots=1, express_threads=None, default_voice="gone")
+    nothing = EngineChoice("gone", tmp_path / "voices", tmp_path / "cache")
+    fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
         before = workers()
-        voice.unlink()
         with pytest.raises(EngineError, match="gone"):
-            await fleet.load()
+            await fleet.load(nothing)
         assert (await fleet.synthesise("bulk-0", task())).take.samples
         assert workers() >= before
         await fleet.unload()
         with pytest.raises(EngineError, match="gone"):
-            await fleet.load()
+            await fleet.load(nothing)
         assert fleet.waiting_for() == "engine unloaded"
+        assert (await fleet.describe()).info.name == "tone"
+        await fleet.load()
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+
+
+async def test_a_default_voice_there_is_not_gives_way_to_the_engines_own(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, default_voice="Emily.wav")
+    async with running(fleet):
+        await fleet.load()
+        assert fleet.slots()[0].warm == {"tone"}
 
 
 async def test_idle_workers_end_and_start_again_on_demand(make: MakeFleet) -> None:

@@ -15,6 +15,7 @@ from rhapsode.api import (
     routes_history,
     routes_jobs,
     routes_keys,
+    routes_openai,
     routes_page,
     routes_plan,
     routes_redo,
@@ -64,6 +65,7 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
     errors.install(app)
     for routes in (
         routes_speech,
+        routes_openai,
         routes_events,
         routes_plan,
         routes_batches,

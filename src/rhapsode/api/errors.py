@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from rhapsode.api.connection import ClientLeft
+from rhapsode.api.openai_form import in_their_form, is_theirs
 from rhapsode.api.problems import CATALOGUE
 from rhapsode.api.request_id import HEADER, request_id
 from rhapsode.errors import (
@@ -30,6 +31,8 @@ from rhapsode.jobs.takes import JobEnded
 from rhapsode.model import Job, JobStatus
 
 log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 _CLIENT_LEFT = 499
 """nginx's number for a client that closed the connection; seen in logs only."""
@@ -84,11 +87,25 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Turn everything that is raised on purpose into its problem document."""
-    app.add_exception_handler(RhapsodeError, _on_ours)
-    app.add_exception_handler(ValidationError, _on_validation)
-    app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_bug)
+    handlers: Mapping[type[Exception], Handler] = {
+        RhapsodeError: _on_ours,
+        ValidationError: _on_validation,
+        RequestValidationError: _on_validation,
+        HTTPException: _on_http,
+        Exception: _on_bug,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, _for_all(handler))
+
+
+def _for_all(handler: Handler) -> Handler:
+    """The handler; for clients of OpenAI's in their form."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        answer = await handler(request, error)
+        return in_their_form(answer) if is_theirs(request) else answer
+
+    return handle
 
 
 async def _on_ours(_: Request, error: Exception) -> Response:

@@ -1,7 +1,6 @@
 """The page in the browser, the reference of the API, and saved files."""
 
 import mimetypes
-import re
 import secrets
 from importlib import resources
 from pathlib import Path
@@ -25,7 +24,6 @@ _DOCS_POLICY = (
 )
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"} | _SAFE
-_OWN_PARTS = re.compile(r"(ui|vendor)/.+|styles\.css|script\.js|favicon\.ico")
 
 mimetypes.add_type("text/javascript", ".js")
 
@@ -87,14 +85,19 @@ async def saved(path: str, ctx: Ctx, _: Admin) -> Response:
     return _file(ctx.settings.paths.output, path, {"Cache-Control": "no-cache"} | _SAFE)
 
 
-@router.get("/{path:path}")
-async def own_part(path: str, ctx: Ctx) -> Response:
-    """A part of a page of the operator's own (``ui.directory``)."""
+@router.get("/ui/{path:path}")
+@router.get("/vendor/{path:path}")
+@router.get("/styles.css")
+@router.get("/script.js")
+async def own_part(request: Request, ctx: Ctx, path: str = "") -> Response:
+    """A part of a page of the operator's own (``ui.directory``), in which ``/ui`` may be a folder or stand for the whole."""
     own = ctx.settings.ui.directory
-    if own is None or not _OWN_PARTS.fullmatch(path):
+    if own is None:
         raise NotFound("there is nothing at this address")
-    folder = own / "ui" if path.startswith("ui/") and (own / "ui").is_dir() else own
-    return _file(folder, path.removeprefix("ui/") if folder != own or path.startswith("ui/") else path, _SAFE)
+    first, _, rest = request.scope["path"].removeprefix(root_of(request)).strip("/").partition("/")
+    if first == "ui" and not _lies_in(own, f"ui/{rest}").is_file():
+        return _file(own, rest, _SAFE)
+    return _file(own, f"{first}/{rest}" if rest else first, _SAFE)
 
 
 def _html(ctx: Context, name: str) -> str:

@@ -70,7 +70,9 @@ class ResultInfo(_Answer):
     """The finished file."""
 
     bytes: int
-    audio_seconds: float = Field(description="Its length, pauses included.")
+    audio_seconds: float = Field(
+        description="Its length, pauses included; 0 for a file that is not ours (a callback's)."
+    )
     revision: int = Field(description="1, then one more for each segment made again.")
 
 

@@ -68,7 +68,7 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
         if job.result is None
         else {
             "bytes": job.result.size,
-            "audio_seconds": round(job.result.samples / job.result.rate, 3),
+            "audio_seconds": round(job.result.samples / job.result.rate, 3) if job.result.rate else 0.0,
             "revision": job.result.revision,
         },
         "links": links(job.id, root),
