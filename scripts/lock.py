@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 EXTRAS = ("piper", "wyoming")
 """What the set-up installs besides the package itself."""
+DEV_EXTRAS = ("kokoro", "ray", "postgres", "s3")
+"""What the checks need besides that."""
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 
@@ -169,7 +171,7 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     run = [*project["project"]["dependencies"], *(name for extra in EXTRAS for name in extras[extra])]
-    dev = project["dependency-groups"]["dev"]
+    dev = [*project["dependency-groups"]["dev"], *(name for extra in DEV_EXTRAS for name in extras[extra])]
     build = project["dependency-groups"]["build"]
     folder = ROOT / "requirements"
     pins: dict[str, Version] = {}
