@@ -15,7 +15,8 @@ from rhapsode.engines.base import EngineOptions, Utterance
 from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
 from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
 from rhapsode.fleet.base import EngineChoice, Fleet, SynthesisTask
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+from rhapsode.fleet.layout import LocalFleetOptions
+from rhapsode.fleet.local import LocalFleet
 from tests.fleets import running
 
 MakeFleet = Callable[..., Fleet]

@@ -38,7 +38,7 @@ async def lone_worker(settings: Settings) -> AsyncIterator[LocalFleet]:
     Raises:
         EngineError: The engine cannot be started.
     """
-    fleet = LocalFleet(replace(fleet_options(settings), bulk_slots=1, express_threads=None))
+    fleet = LocalFleet(replace(fleet_options(settings), bulk_slots=1, express_threads=None, others=()))
     try:
         await fleet.start()
         yield fleet

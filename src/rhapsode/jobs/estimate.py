@@ -58,7 +58,7 @@ async def dry_run(service: JobService, body: SpeechBody, caller: Caller) -> dict
         cursor, offset, done = batch.cursor.dumps(), batch.cursor.offset, batch.done
     voice = find_voice(described.voices, request.voice) or described.voices[0]
     audio_s = _audio_s(service, request, totals)
-    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers)
+    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers(request.engine))
     return {
         "segments": [_shown(segment) for segment in totals.shown],
         "segments_truncated": totals.segments > len(totals.shown),

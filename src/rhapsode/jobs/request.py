@@ -44,6 +44,7 @@ class SpeechBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     text: str = Field(description="What to speak.")
+    engine: str | None = Field(None, description="One of `GET /engines`; null: the active one.")
     voice_mode: VoiceMode = VoiceMode.PREDEFINED
     predefined_voice_id: str | None = Field(None, description="Name of a predefined voice, with or without extension.")
     reference_audio_filename: str | None = Field(None, description="Reference recording for voice_mode clone.")
@@ -173,7 +174,8 @@ def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, w
     voices = described.voices
     if not voices:
         raise Unavailable(
-            f"engine {described.info.name} has no voice; put one into {settings.tts_engine.predefined_voices_path}"
+            f"engine {described.info.name} has no voice; put one into {settings.tts_engine.predefined_voices_path}, "
+            "or fetch some with: rhapsode voices install"
         )
     wanted = body.predefined_voice_id
     if wanted and body.voice_mode is VoiceMode.PREDEFINED:
@@ -189,7 +191,8 @@ def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, w
         voice = find_voice(voices, default)
         if voice:
             return voice
-        warnings.append(f"the default voice {default!r} is not available; speaking with {voices[0].id!r}")
+        if described.info.name == settings.engine.name:
+            warnings.append(f"the default voice {default!r} is not available; speaking with {voices[0].id!r}")
     return voices[0]
 
 
