@@ -32,7 +32,8 @@ def input_key(job: Job, state: SegmentState, described: EngineDescription) -> st
     """
     request = job.request
     engine = described.info
-    revision = next((voice.revision for voice in described.voices if voice.id == request.voice), "")
+    voice = described.voice(request.voice)
+    revision = voice.revision if voice else ""
     parts = [
         engine.name,
         engine.revision,

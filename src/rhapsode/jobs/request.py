@@ -4,12 +4,11 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.engines.base import Control
+from rhapsode.engines.base import Control, parse_blend
 from rhapsode.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.safe_address import Policy, check_url
@@ -162,12 +161,25 @@ def granted(asked: Priority, limits: Limits, warnings: list[str]) -> Priority:
     return limits.priority
 
 
-def find_voice(voices: Sequence[Voice], name: str) -> Voice | None:
-    """The voice called ``name``: its id or file name, with or without extension."""
-    for voice in voices:
-        if name in (voice.id, voice.filename, PurePath(voice.filename).stem):
-            return voice
-    return next((voice for voice in voices if PurePath(name).suffix and PurePath(name).stem == voice.id), None)
+def named_voice(described: EngineDescription, name: str) -> Voice:
+    """The voice of an engine that a request names.
+
+    Raises:
+        NotFound: It has none of that name; names those it has.
+        InvalidInput: It is a blend that cannot be.
+    """
+    voice = described.voice(name)
+    if voice is not None:
+        return voice
+    if described.info.mixes_voices:
+        try:
+            parse_blend(name)
+        except ValueError as error:
+            raise InvalidInput(f"predefined_voice_id: {error}", "predefined_voice_id") from None
+    raise NotFound(
+        f"predefined_voice_id: there is no voice {name[:100]!r}; there are {_listed([v.id for v in described.voices])}",
+        "predefined_voice_id",
+    )
 
 
 def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, warnings: list[str]) -> Voice:
@@ -179,16 +191,10 @@ def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, w
         )
     wanted = body.predefined_voice_id
     if wanted and body.voice_mode is VoiceMode.PREDEFINED:
-        voice = find_voice(voices, wanted)
-        if voice is None:
-            raise NotFound(
-                f"predefined_voice_id: there is no voice {wanted[:100]!r}; there are {_listed([v.id for v in voices])}",
-                "predefined_voice_id",
-            )
-        return voice
+        return named_voice(described, wanted)
     default = settings.tts_engine.default_voice_id
     if default:
-        voice = find_voice(voices, default)
+        voice = described.voice(default)
         if voice:
             return voice
         if described.info.name == settings.engine.name:

@@ -29,7 +29,7 @@ from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
+from rhapsode.model import LOCAL, Caller, Job, Priority, VoiceMode, is_job_id, new_job_id
 from rhapsode.settings import EngineRun, Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
@@ -126,12 +126,20 @@ class JobService:
             NotFound: There is no such engine here; names those there are.
             Unavailable: It cannot be had now.
         """
-        described = await self.described(body.engine)
+        wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
+        engine = body.engine or self.engine_of(wanted or "")
+        described = await self.described(engine)
         try:
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
         except NotFound:  # perhaps a voice that was dropped in since
-            described = await self.described(body.engine, refresh=True)
+            described = await self.described(engine, refresh=True)
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
+
+    def engine_of(self, voice: str) -> str:
+        """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
+        active, *others = engines = self.shop.fleet.engines()
+        has = (name for name in engines if (known := self.shop.fleet.known(name)) and known.voice(voice))
+        return next(has, active) if voice and others else active
 
     async def described(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
         """What an engine can do, None or empty: the active one.
@@ -144,6 +152,12 @@ class JobService:
             return await self.shop.fleet.describe(engine or None, refresh)
         except SynthesisError as error:
             raise Unavailable(f"engine {engine or self.settings.engine.name} cannot be had: {error}") from error
+
+    async def all_described(self, refresh: bool = False) -> list[EngineDescription]:
+        """What each engine can do, the active one first; of the others those that are known. ``refresh`` asks the active one anew."""
+        fleet = self.shop.fleet
+        active, *others = fleet.engines()
+        return [await self.described(active, refresh), *filter(None, (fleet.known(name) for name in others))]
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded.
