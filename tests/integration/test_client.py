@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
+import pytest_asyncio
 
 from rhapsode import errors
 from rhapsode.client import (
@@ -30,7 +31,10 @@ from rhapsode.client import (
 )
 from rhapsode.model import JobStatus
 from tests.integration.test_voices_api import recording
+from tests.relay import breaking
 from tests.serving import Server, serving, settings_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = "One sentence is spoken here. And here is a second one, which is a little longer. And a third."
 LONG = "A sentence that goes on and on, for nobody. " * 5_000
@@ -75,15 +79,15 @@ def another(front: Front, url: str, api_key: str | None = None) -> AbstractAsync
     return fronting(isinstance(front.client, AsyncClient), url, api_key)
 
 
-@pytest.fixture(params=[False, True], ids=["blocking", "awaiting"])
+@pytest_asyncio.fixture(loop_scope="module", params=[False, True], ids=["blocking", "awaiting"])
 async def front(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Front]:
     async with fronting(request.param, server.url) as found:
         yield found
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(settings_for(tmp_path)) as found:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with serving(settings_for(tmp_path_factory.mktemp("server"))) as found:
         yield found
 
 
@@ -99,13 +103,13 @@ async def types_are_known(blocking: Client, awaiting: AsyncClient) -> None:
 
 
 async def test_from_text_to_file_and_all_that_can_be_known_of_it(front: Front, tmp_path: Path) -> None:
-    options = SpeechOptions(output_format="flac", seed=5, tags=("book", "first"))
+    options = SpeechOptions(output_format="flac", seed=5, tags=("book", tmp_path.name))
     planned = await front.call("plan", TEXT, options)
-    job_id = await front.call("submit", TEXT, options, idempotency_key="mine")
-    assert await front.call("submit", TEXT, options, idempotency_key="mine") == job_id
+    job_id = await front.call("submit", TEXT, options, idempotency_key=tmp_path.name)
+    assert await front.call("submit", TEXT, options, idempotency_key=tmp_path.name) == job_id
     seen: list[JobInfo] = []
     done = await front.call("wait", job_id, seen.append)
-    assert (done.status, done.seed, done.tags, seen[-1]) == (JobStatus.COMPLETED, 5, ("book", "first"), done)
+    assert (done.status, done.seed, done.tags, seen[-1]) == (JobStatus.COMPLETED, 5, ("book", tmp_path.name), done)
     assert planned.totals.segments == done.segments.total
     target = tmp_path / "speech.flac"
     progress: list[tuple[int, int]] = []
@@ -121,7 +125,9 @@ async def test_from_text_to_file_and_all_that_can_be_known_of_it(front: Front, t
     assert await front.call("text", job_id) == TEXT
     found = await front.call("job", job_id)
     assert (found.request["seed"], found.text_excerpt) == (5, TEXT)
-    assert (await front.call("jobs", JobStatus.COMPLETED, tags=["book"], search="second")).jobs[0].job_id == job_id
+    assert (await front.call("jobs", JobStatus.COMPLETED, tags=[tmp_path.name], search="second")).jobs[
+        0
+    ].job_id == job_id
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp3", "one.wav", "speech.flac"]
 
 
@@ -192,7 +198,7 @@ async def test_a_batch(front: Front, tmp_path: Path) -> None:
         BatchItem("The second.", SpeechOptions(output_format="mp3"), "two"),
         BatchItem(""),
     ]
-    batch = await front.call("submit_batch", items, tags=["all"], idempotency_key="b")
+    batch = await front.call("submit_batch", items, tags=["all"], idempotency_key=tmp_path.name)
     assert [(job.index, job.custom_id) for job in batch.jobs] == [(0, None), (1, "two")]
     assert [(refused.index, refused.code) for refused in batch.errors] == [(2, "invalid_input")]
     done = await front.call("wait_batch", batch.batch_id)
@@ -227,21 +233,49 @@ async def test_errors_are_those_that_the_server_raised(front: Front, server: Ser
     assert (await front.call("wait", failed)).status is JobStatus.FAILED
     with pytest.raises(SpeechFailed, match="asked to fail"):
         await front.call("download", failed, "nowhere.wav")
-    admin = await front.call("create_key", {"name": "a", "scopes": ["admin"]})
-    with pytest.raises(errors.Unauthorized):
-        await front.call("voices")
-    limits = {"name": "few", "scopes": ["read"], "limits": {"requests_per_minute": 1}}
-    async with another(front, server.url, admin["secret"]) as with_key:
-        few = await with_key.call("create_key", limits)
-    async with another(front, server.url, few["secret"]) as limited:
-        with pytest.raises(errors.Forbidden):
-            await limited.call("submit", TEXT)
-        with pytest.raises(errors.QuotaExceeded) as used_up:
-            await limited.call("voices")
-    assert isinstance(used_up.value, QuotaUsedUp)
-    assert used_up.value.retry_after_s > 0
     async with another(front, "http://127.0.0.1:9") as nowhere:
         with pytest.raises(Unreachable):
             await nowhere.call("voices")
     assert issubclass(Unreachable, errors.RhapsodeError)
     assert issubclass(ServerRefused, errors.RhapsodeError)
+
+
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["blocking", "awaiting"])
+async def test_what_keys_do_not_grant(is_awaited: bool, tmp_path: Path) -> None:
+    limits = {"name": "few", "scopes": ["read"], "limits": {"requests_per_minute": 1}}
+    async with serving(settings_for(tmp_path)) as server, fronting(is_awaited, server.url) as front:
+        admin = await front.call("create_key", {"name": "a", "scopes": ["admin"]})
+        with pytest.raises(errors.Unauthorized):
+            await front.call("voices")
+        async with another(front, server.url, admin["secret"]) as with_key:
+            few = await with_key.call("create_key", limits)
+            renewed = await with_key.call("rotate_key", few["id"])
+            assert [key["name"] for key in await with_key.call("keys")] == ["a", "few"]
+            async with another(front, server.url, renewed["secret"]) as limited:
+                with pytest.raises(errors.Forbidden):
+                    await limited.call("submit", TEXT)
+                with pytest.raises(errors.QuotaExceeded) as used_up:
+                    await limited.call("voices")
+            await with_key.call("revoke_key", few["id"])
+    assert isinstance(used_up.value, QuotaUsedUp)
+    assert used_up.value.retry_after_s > 0
+
+
+async def test_a_connection_that_breaks_is_taken_up_again(front: Front, server: Server, tmp_path: Path) -> None:
+    job_id = await front.call("submit", LONG[:20_000], SpeechOptions(seed=1))
+    async with breaking(server.url, 600, 900, 5_000) as relay, another(front, relay.url) as shaky:
+        events = [event async for event in shaky.items("events", job_id)]
+    assert relay.connections >= 4
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert events[-1].type == "job.completed"
+    async with breaking(server.url, 100_000, 200_000) as relay, another(front, relay.url) as shaky:
+        size = await shaky.call("download", job_id, tmp_path / "long.wav")
+    assert relay.connections == 3
+    whole = (await server.http.get(f"/tts/{job_id}/result")).content
+    assert (tmp_path / "long.wav").read_bytes() == whole
+    assert size == len(whole)
+    running = await front.call("submit", LONG)
+    async with breaking(server.url, 30_000) as relay, another(front, relay.url) as shaky:
+        with pytest.raises(Unreachable):
+            _ = [data async for data in shaky.items("stream", running, "pcm")]
+    await front.call("cancel", running)
