@@ -44,14 +44,25 @@ def bytes_response(request: Request, data: bytes, media_type: str, headers: Mapp
     """
     headers = {**headers, "Accept-Ranges": "bytes"}
     wanted = request.headers.get("range", "")
-    one = _ONE.fullmatch(wanted) if is_range(wanted) else None
-    if one is None or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+    is_one = is_range(wanted) and _ONE.fullmatch(wanted)
+    if not is_one or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
         return Response(data, headers=headers, media_type=media_type)
+    part = one_part(wanted, len(data))
+    if part is None:
+        return not_satisfiable(wanted, len(data), {"ETag": headers["ETag"], "Accept-Ranges": "bytes"})
+    headers["Content-Range"] = f"bytes {part[0]}-{part[1] - 1}/{len(data)}"
+    return Response(data[slice(*part)], 206, headers=headers, media_type=media_type)
+
+
+def one_part(header: str, size: int) -> tuple[int, int] | None:
+    """First byte, and the one behind the last, of the one range that a valid Range header asks for.
+
+    None when it asks for several, or for what is not there.
+    """
+    one = _ONE.fullmatch(header)
+    if one is None:
+        return None
     first, last = one.groups()
-    size = len(data)
     start = int(first) if first else max(size - int(last), 0)
     end = min(int(last) + 1, size) if first and last else size
-    if start >= size:
-        return not_satisfiable(wanted, size, {"ETag": headers["ETag"], "Accept-Ranges": "bytes"})
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    return Response(data[start:end], 206, headers=headers, media_type=media_type)
+    return (start, end) if start < size else None
