@@ -157,5 +157,6 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ssl_certfile=server.ssl_certfile,
         ssl_keyfile=str(server.ssl_keyfile) if server.ssl_keyfile else None,
         backlog=_BACKLOG,
+        forwarded_allow_ips=server.trusted_proxies,
         timeout_keep_alive=75,
     )

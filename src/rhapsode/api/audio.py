@@ -22,6 +22,8 @@ from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job, JobStatus
 
+AS_IT_COMES = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of what is sent while it is made: neither kept nor held back on the way."""
 _NOT_SATISFIABLE = 416
 _ZERO_COPY = "http.response.zerocopysend"
 """The server that runs this sends files by itself (ASGI extension)."""
@@ -200,7 +202,7 @@ async def live_response(
         await stream.aclose()
         raise
     name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers = job_headers(job) | disposition(name) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | disposition(name) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
 
 
