@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from bench._rows import Outcome, Row, median, spread
 from bench._servers import TONE, free_port, rhapsode
 from bench._setup import Setup
+from scripts.proxies import find
 
 _AT_LEAST = 0.8
 _PIECE = 1 << 20
@@ -78,12 +79,14 @@ def _rate(url: str, size: int) -> float:
 def _nginx(folder: Path, file: Path) -> Iterator[str]:
     port = free_port()
     config = folder / "nginx.conf"
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in kinds)
     config.write_text(
         f"daemon off; pid {folder}/nginx.pid; worker_processes 1; error_log stderr; {'user root;' if os.geteuid() == 0 else ''}\n"
-        f"events {{}}\nhttp {{ access_log off; sendfile on; tcp_nopush on;\n"
+        f"events {{}}\nhttp {{ {temporary} access_log off; sendfile on; tcp_nopush on;\n"
         f"server {{ listen 127.0.0.1:{port}; location = /file {{ alias {json.dumps(str(file))}; }} }} }}\n"
     )
-    with _running(["nginx", "-p", str(folder), "-c", str(config)], port):
+    with _running([str(find("nginx")), "-e", "stderr", "-p", str(folder), "-c", str(config)], port):
         yield f"http://127.0.0.1:{port}/file"
 
 

@@ -7,7 +7,6 @@ import re
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from scripts.proxies import find
 from tests.browser.site import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "reverse-proxy.md"
 PREFIX = "/speech"
 _STARTED_S = 20.0
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import proxies  # type: ignore[import-not-found] # noqa: E402 - found at run time
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def _nginx(folder: Path, upstream: int, port: int, certificate: Path, key: Path,
         f"daemon off; pid {folder}/pid; {user}\nerror_log stderr;\nevents {{}}\n"
         f"http {{ access_log off;\n{temporary}include {folder}/rhapsode.conf; }}\n"
     )
-    return [str(proxies.find("nginx")), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return [str(find("nginx")), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
 def _caddy(folder: Path, upstream: int, port: int, certificate: Path, key: Path) -> list[str]:
@@ -123,7 +119,7 @@ def _caddy(folder: Path, upstream: int, port: int, certificate: Path, key: Path)
         },
     )
     (folder / "Caddyfile").write_text("{\n    admin off\n    auto_https disable_redirects\n}\n" + site)
-    return [str(proxies.find("caddy")), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+    return [str(find("caddy")), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
 def _until_up(proxy: Proxy, process: "subprocess.Popen[bytes]", log: Path) -> None:
