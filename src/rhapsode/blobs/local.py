@@ -16,6 +16,7 @@ from typing import BinaryIO, ParamSpec, TypeVar
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.errors import BlobError, StorageFull
+from rhapsode.failpoints import failpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class LocalBlobs(BlobStore):
                     with draft.open("xb") as file:
                         file.write(data)
                         _sync(file)
+                    failpoint("take.written")
                     draft.replace(path)
             _sync_folder(path.parent)
 

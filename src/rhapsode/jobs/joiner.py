@@ -19,6 +19,7 @@ from rhapsode.audio.encode import extension
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
 from rhapsode.errors import BlobError, Refused, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.takes import JobEnded, takes_in_order
 from rhapsode.model import Boundary, Job, Result, SegmentState, is_job_id
@@ -238,7 +239,9 @@ class Joiner:
     async def _publish(self, made: Assembled) -> bool:
         """Make the file the job's result; False when its first take was not stored in the end."""
         name = result_name(self._job, self._shop.clock())
+        failpoint("result.joined")
         await self._shop.results.adopt(self._path, name)
+        failpoint("result.adopted")
         if self._first and not await self._first.stored:
             await self._shop.results.delete(name)
             return False

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
@@ -87,6 +88,7 @@ class JobService:
             planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
+        failpoint("job.stored")
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -304,6 +306,7 @@ class JobService:
             NotFound, Gone: As in :meth:`living`.
         """
         before = await self.shop.ledger.purge_job((await self.living(job_id, caller)).id)
+        failpoint("job.purged")
         self.scheduler.forget(job_id)
         if before.result:
             await self.shop.results.delete(before.result.name)
