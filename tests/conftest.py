@@ -3,8 +3,27 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 import uvloop
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="faults and load for many minutes instead of seconds")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long versions were asked for."""
+    return bool(request.config.getoption("--long"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What runs for many minutes on purpose is not ended by the time limits of the short versions."""
+    if config.getoption("--long"):
+        for item in items:
+            if "long" in getattr(item, "fixturenames", ()):
+                item.own_markers = [mark for mark in item.own_markers if mark.name != "timeout"]

@@ -77,7 +77,7 @@ def check_ledger(ledger: LedgerFile) -> None:
         assert all(segment.take_digest for segment in done)
         if job.status == "completed":
             assert len(done) == len(segments) > 0
-            assert job.result_name
+            assert job.result_name or job.redo_of
         _check_finished_once(ledger, job)
 
 

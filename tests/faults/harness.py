@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from rhapsode.datadir import running_url
+from rhapsode.datadir import read_holder, running_url
 from tests.faults.record import Record, Recorder
 from tests.faults.shim import Shim, with_shim
 
@@ -131,7 +131,7 @@ class ServerProcess:
         """Wait until it has published its address."""
         assert self.process is not None
         async with asyncio.timeout(STARTED_S):
-            while not (url := running_url(self.data_dir)):
+            while not (url := running_url(self.data_dir)) or read_holder(self.data_dir).get("pid") != self.process.pid:
                 assert self.process.returncode is None, self.log[-3000:]
                 await asyncio.sleep(_LOOK_S)
         self.url = url

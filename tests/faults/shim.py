@@ -34,10 +34,12 @@ class Shim:
         library: From :func:`build_shim`.
         control: A file to be made for it.
         below: Writes below this folder count.
+        fresh: Make the file; else it is another process's, too.
     """
 
-    def __init__(self, library: Path, control: Path, below: Path) -> None:
-        control.write_bytes(bytes(mmap.PAGESIZE))
+    def __init__(self, library: Path, control: Path, below: Path, *, fresh: bool = True) -> None:
+        if fresh:
+            control.write_bytes(bytes(mmap.PAGESIZE))
         with control.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self.env: Mapping[str, str] = {

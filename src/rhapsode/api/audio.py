@@ -61,13 +61,13 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     """The finished file, with ranges, validators and a true length.
 
     Raises:
-        Gone: The file is no longer there.
+        Gone: The file is no longer there, and neither are all of its takes.
     """
-    path = service.result_path(job)
+    path = await service.results.path(job)
     if path is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
-        job, path = newer, service.result_path(newer)  # revised in this moment
+        job, path = newer, await service.results.path(newer)  # revised in this moment
     if job.result is None or path is None:
-        raise Gone(f"the result of job {job.id} is no longer there")
+        raise Gone(f"the result of job {job.id} is no longer there, and cannot be made again from what is left of it")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
     return await _file_response(service, job, request, path, job.result.format, etag)
 

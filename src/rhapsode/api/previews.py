@@ -60,7 +60,7 @@ class Previews:
         job = await service.submit(body, caller, attached=True)
         async with service.attend(job):
             job = await service.wait(job.id)
-        path = service.result_path(job)
+        path = await service.results.path(job)
         if job.status is not JobStatus.COMPLETED or path is None:
             raise JobEnded(job, job.id)
         data = await asyncio.to_thread(path.read_bytes)

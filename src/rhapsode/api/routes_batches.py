@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from rhapsode.api.audio import disposition
 from rhapsode.api.body import read_body
-from rhapsode.api.context import Context, Ctx, Reader, Submitter, root_of
+from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.cursors import cursor_of, read_cursor
 from rhapsode.api.errors import kind_of, pointers_of, problem
 from rhapsode.api.idempotency import REPLAYED, idempotency_key
@@ -165,7 +166,8 @@ async def result(
         headers = {"Retry-After": str(_RETRY_AFTER_S), **_NO_STORE}
         return problem(425, "too_early", f"batch {found.id} is running, {found.progress:g} % done", headers=headers)
     made = await ctx.service.shop.batches.batch_jobs(found.id, limit=found.total)
-    manifest, members = await asyncio.to_thread(_contents, ctx, found, made)
+    paths = [await ctx.service.results.path(job) for job in made]
+    manifest, members = await asyncio.to_thread(_contents, found, made, paths)
     if not members:
         raise Gone(f"batch {found.id} has no finished file (any more)")
     headers = disposition(f"tts_batch_{found.id}.zip") | _NO_STORE
@@ -178,7 +180,9 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield data
 
 
-def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[dict[str, object], list[Member]]:
+def _contents(
+    batch: Batch, jobs: Sequence[Job], paths: Sequence[Path | None]
+) -> tuple[dict[str, object], list[Member]]:
     """What goes into the archive. Only files that are there now: whatever the ledger says, a member cannot be missing."""
     width = len(str(batch.total - 1))
     entries: list[dict[str, object]] = []
@@ -187,8 +191,7 @@ def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[dict[str
         (job.custom_id or f"{batch.index_of(place):0{width}d}", extension(job.request.output_format))
         for place, job in enumerate(jobs)
     ]
-    for place, (job, name) in enumerate(zip(jobs, safe_names(labels), strict=True)):
-        path = ctx.service.result_path(job)
+    for place, (job, path, name) in enumerate(zip(jobs, paths, safe_names(labels), strict=True)):
         there = job.result is not None and path is not None and path.is_file()
         if there and job.result and path:
             members.append(Member(name, path, job.result.size, time.gmtime(job.ended_at or job.created_at)[:6]))

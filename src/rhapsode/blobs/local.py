@@ -150,6 +150,10 @@ class LocalBlobs(BlobStore):
             return path.read_bytes()
         except FileNotFoundError as error:
             raise BlobError(f"The bytes of {path.name} are missing.") from error
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise BlobError(f"The disk cannot read {path.name}: {error.strerror}.") from error
 
     @contextmanager
     def _draft(self, path: Path) -> Iterator[Path]:

@@ -6,7 +6,6 @@ transaction behind it.
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import logging
 import time
@@ -30,7 +29,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _AGAIN_S = 5.0
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ID_LENGTH = 36
 _HASHED_AT_ONCE = 256 * 1024
 """Bytes whose checksum takes less time than a thread to compute it in."""
@@ -156,15 +154,15 @@ class Joiner:
         self._path = shop.results.scratch()
 
     async def run(self) -> None:
-        """Assemble and publish; waits while the disk is full, ends quietly when the job ended otherwise."""
+        """Assemble and publish; waits while the disk takes nothing, ends quietly when the job ended otherwise."""
         while True:
             try:
                 whole = await self._assemble()
             except JobEnded:
                 return
-            except (StorageFull, BlobError, OSError) as error:
-                if isinstance(error, OSError) and error.errno not in _NO_SPACE:
-                    raise
+            except (StorageFull, OSError) as error:
+                await self._shop.patience.pause(error)
+            except BlobError as error:
                 log.warning("job %s: %s; assembling again in %g s", self._job.id, error, _AGAIN_S)
                 await asyncio.sleep(_AGAIN_S)
             else:
