@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.errors import LedgerError, StorageAway, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 _AGAIN_S = 1.0
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CAUSES = (StorageFull, StorageAway, LedgerError, OSError)
 
 
 class Patience:
@@ -32,14 +33,14 @@ class Patience:
         """Call ``callback`` when nothing is held up any more."""
         self._on_over.append(callback)
 
-    async def keep_trying(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Do ``call`` until the disk and the ledger take it; every other error is the caller's."""
+    async def keep_trying(self, call: Callable[[], Awaitable[T]], causes: tuple[type[Exception], ...] = _CAUSES) -> T:
+        """Do ``call`` until the disk, the store and the ledger take it; an error that is none of ``causes`` is the caller's."""
         me = object()
         try:
             while True:
                 try:
                     return await call()
-                except (StorageFull, LedgerError, OSError) as error:
+                except causes as error:
                     await self._wait(me, error)
         finally:
             self._over(me)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageAway, StorageFull, Unavailable
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Fleet
 from rhapsode.jobs.events import END_EVENTS
@@ -19,6 +19,7 @@ from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
+from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
@@ -28,6 +29,8 @@ from rhapsode.text.plan import WINDOW, PlanBatch
 _POLL_S = 5.0
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
+_PROBE = "rhapsode-probe"
+"""A name that no blob has: asking for it shows whether the store answers."""
 _ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
@@ -190,7 +193,8 @@ class JobService:
         probe = self.shop.results.scratch()
         try:
             await asyncio.to_thread(_try_to_write, probe)
-        except OSError as error:
+            await self.shop.results.stat(_PROBE)
+        except (OSError, StorageAway) as error:
             store = str(error)
         return {
             "store": store,
@@ -316,7 +320,7 @@ class JobService:
         failpoint("job.purged")
         self.scheduler.forget(job_id)
         if before.result:
-            await self.shop.results.delete(before.result.name)
+            await drop(self.shop.results, before.result.name)
             await drop_renditions(self.shop, before)
 
 
@@ -349,6 +353,7 @@ def engine_choice(settings: Settings) -> EngineChoice:
         model_cache=settings.paths.model_cache,
         device=settings.tts_engine.device,
         default_voice=settings.tts_engine.default_voice_id or None,
+        clips_dir=settings.data_dir / "clips",
     )
 
 
