@@ -1,12 +1,16 @@
-"""Parts of an answer (RFC 9110, section 14): bytes in memory, and the refusals for all."""
+"""Parts of an answer (RFC 9110, section 14): of bytes in memory and of files, and the refusals for both."""
 
 import re
 from collections.abc import Mapping
 
 from fastapi import Request, Response
+from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.errors import problem
 
+_NOT_SATISFIABLE = 416
 _PART = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
 _RANGE = re.compile(rf"bytes=\s*{_PART}(?:\s*,\s*{_PART})*\s*", re.IGNORECASE)
 _ONE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
@@ -55,3 +59,27 @@ def bytes_response(request: Request, data: bytes, media_type: str, headers: Mapp
         return not_satisfiable(wanted, size, {"ETag": headers["ETag"], "Accept-Ranges": "bytes"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return Response(data[start:end], 206, headers=headers, media_type=media_type)
+
+
+class FileInParts(FileResponse):
+    """A file, read in pieces so large that a short one is one piece: each costs a turn of a thread."""
+
+    chunk_size = 512 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send; a range that cannot be satisfied is a problem like any other, one that says nothing is ignored."""
+        wanted = Headers(scope=scope).get("range")
+        if wanted is not None and not is_range(wanted):
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
+        refused = False
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal refused
+            refused = refused or message.get("status") == _NOT_SATISFIABLE
+            if not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, unless_refused)
+        if refused:
+            about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges") if name in self.headers}
+            await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
