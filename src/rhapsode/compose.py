@@ -13,6 +13,7 @@ from rhapsode.datadir import secret_key
 from rhapsode.engines.registry import engine_names
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -80,14 +81,19 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
     hub = EventHub()
     ledger.on_event(hub.publish)
+    metrics = Metrics()
+    ledger.store.on_commit(metrics.committed)
+    hub.listen(metrics.heard)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        fleet = LocalFleet(fleet_options(settings))
+        metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=fleet,
             planner=Planner(),
             hub=hub,
             clock=time.time,
@@ -95,6 +101,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            metrics=metrics,
             engine_names=lambda: engine_names(settings.engine.name),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )

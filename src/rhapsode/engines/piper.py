@@ -130,7 +130,7 @@ class PiperEngine:
             else:
                 spoken.append(_Sentence(np.zeros(0, np.float32), _proportional(line.split(), 0), 0.0))
         if not any(sentence.samples.size for sentence in spoken):
-            raise EngineError(f"voice {utterance.voice} has no sound for {utterance.text[:60]!r}")
+            raise EngineError(f"voice {utterance.voice} has no sound for this text")
         rate = file.config.sample_rate
         reached = sum(s.natural for s in spoken) / sum(s.samples.size for s in spoken)
         return _joined(spoken, round(utterance.sentence_pause_s * speed / reached * rate), rate, reached)

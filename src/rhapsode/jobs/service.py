@@ -19,11 +19,14 @@ from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
+from rhapsode.logs import log_also_about
 from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_PROBES = 2
+"""Uploads that are decoded at once."""
 _ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
@@ -37,6 +40,7 @@ class JobService:
         self.webhooks = WebhookService(shop, settings)
         self.renditions = Renditions(shop)
         self._waiters: Counter[str] = Counter()
+        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -87,6 +91,7 @@ class JobService:
             planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
+        log_also_about(job_id=job.id)
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -135,6 +140,7 @@ class JobService:
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        log_also_about(job_id=job.id)
         return job
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
@@ -169,7 +175,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger)
+        return Library(self.settings, self.shop.ledger, self._probing)
 
     def result_path(self, job: Job) -> Path | None:
         """Where the finished file lies on this machine, or None when there is none."""
