@@ -126,7 +126,7 @@ class PiperEngine:
             if phonemes:
                 spoken.append(_speak(file, loaded, line, phonemes, noise, pace))
             elif any(c.isalnum() for c in line):
-                raise EngineError(f"voice {utterance.voice} has no sound for {line[:60]!r}")
+                raise EngineError(f"voice {utterance.voice} has no sound for a line of this text")
             else:
                 spoken.append(_Sentence(np.zeros(0, np.float32), _proportional(line.split(), 0), 0.0))
         if not any(sentence.samples.size for sentence in spoken):
@@ -198,7 +198,7 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:
-        raise EngineError(f"{sentence[:60]!r} cannot be turned into phonemes: {error}") from error
+        raise EngineError(f"a sentence cannot be turned into phonemes ({type(error).__name__})") from error
     joined: list[str] = []
     for part in parts:
         if joined:
