@@ -1,9 +1,9 @@
 """Back up a data directory while its server runs, and put a backup back.
 
-A backup is a folder: a copy of the ledger at one moment, every take and result that it refers to, the voices and recordings, the
-configuration of the data directory, and ``manifest.json`` with the SHA-256 of each file. That file appears last: without it there is no
-backup. Restoring checks every byte before anything is put in place, and the ledger appears last: without it the data directory counts as
-empty, and restoring can be begun anew.
+A backup is a folder: a copy of the ledger at one moment, every take and result that it refers to (unless they lie in a bucket), the voices
+and recordings, the configuration of the data directory, and ``manifest.json`` with the SHA-256 of each file. That file appears last: without
+it there is no backup. Restoring checks every byte before anything is put in place, and the ledger appears last: without it the data
+directory counts as empty, and restoring can be begun anew.
 """
 
 import hashlib
@@ -108,6 +108,7 @@ class _Writer:
         self._from = folders(settings)
         self._draft = draft
         self._link = link
+        self._in_bucket = bool(settings.blobs.url)
         self._entries: dict[str, Entry] = {}
 
     def write(self) -> Manifest:
@@ -123,7 +124,7 @@ class _Writer:
         for _ in range(_TRIES):
             ledger.unlink(missing_ok=True)
             copy_ledger(self._from["data"] / _LEDGER, ledger)
-            missing = self._copy_needed(ledger)
+            missing = [] if self._in_bucket else self._copy_needed(ledger)
             if not missing:
                 break
         size, digest = _digest(ledger)
@@ -242,10 +243,13 @@ def restored_config(source: Path) -> str | None:
     return path.read_text(encoding="utf-8-sig") if path.is_file() else None
 
 
-def left_out(loaded: Loaded) -> Path | None:
-    """The configuration file when it lies outside of the data directory, and so in no backup."""
-    source = loaded.source
-    return source if source is not None and source != loaded.settings.data_dir / FILE_NAME else None
+def left_out(loaded: Loaded) -> Iterator[str]:
+    """What the installation needs and no backup has, each with where it lies."""
+    source, settings = loaded.source, loaded.settings
+    if source is not None and source != settings.data_dir / FILE_NAME:
+        yield f"the configuration file {source}, which lies outside of the data directory"
+    if settings.blobs.url:
+        yield f"takes and results, which lie in {settings.blobs.url}"
 
 
 def _require_empty(folder: Path) -> None:

@@ -22,8 +22,8 @@ def backup_command(options: Options, dest: Path, link: bool) -> None:
     loaded = options.load()
     manifest = back_up(loaded.settings, dest.absolute(), link)
     _tell(options, manifest, f"backed up to {dest}")
-    if elsewhere := left_out(loaded):
-        options.warn(f"{elsewhere} lies outside of the data directory and is not in the backup")
+    for what in left_out(loaded):
+        options.warn(f"not in the backup: {what}")
 
 
 @click.command("restore")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rhapsode.backup import back_up, read_manifest, restore, restored_config, verify
+from rhapsode.backup import back_up, left_out, read_manifest, restore, restored_config, verify
 from rhapsode.config import load_settings
 from rhapsode.errors import BackupError, DataDirInUse, RhapsodeError
 from rhapsode.settings import Settings
@@ -143,6 +143,30 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(backup: Path, tmp_path: 
     ):
         restore(backup, settings_at(home))
     assert not home.exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_was_damaged_before_is_left_out(origin: Path, tmp_path: Path, link: bool) -> None:
+    home = Path(shutil.copytree(origin / "data", tmp_path / "data"))
+    (home / "server.lock").unlink()
+    takes = sorted(path for path in (home / "takes").rglob("*") if path.is_file())
+    flip_byte(takes[0])
+    next((home / "outputs").glob("tts_job_*")).unlink()
+    manifest = back_up(settings_at(home), tmp_path / "backup", link)
+    assert {name.split("/")[0] for name in manifest.missing} == {"takes", "results"}
+    assert len(manifest.missing) == 2
+    kept = tmp_path / "backup" / takes[1].relative_to(home)
+    assert kept.samefile(takes[1]) is link
+    assert verify(tmp_path / "backup") == manifest
+
+
+def test_a_bucket_is_named_and_left_to_its_own_backup(origin: Path, tmp_path: Path) -> None:
+    content = json.dumps({"blobs": {"url": "s3://speech"}})
+    loaded = load_settings(None, origin / "data", env={}, content=content)
+    manifest = back_up(loaded.settings, tmp_path / "backup")
+    assert not [entry.path for entry in manifest.files if entry.path.startswith(("takes", "results"))]
+    assert [what for what in left_out(loaded) if "s3://speech" in what]
+    restore(tmp_path / "backup", settings_at(tmp_path / "home"))
 
 
 def test_there_must_be_something_to_back_up(tmp_path: Path) -> None:
