@@ -65,6 +65,10 @@ class Server(Section):
         special="* = any; empty = any, but this machine's alone while only it can reach the server and no key is needed",
     )
     root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
+    trusted_proxies: str = _setting(
+        "127.0.0.1, ::1",
+        "Addresses and networks of reverse proxies that are believed who asks, and whether by HTTPS, by commas.",
+    )
     ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
     ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
     log_format: Literal["text", "json"] = _setting("text", "Form of log lines; json has one object per line.")

@@ -35,6 +35,7 @@ from rhapsode.api.cors import Cors
 from rhapsode.api.guard import Guard
 from rhapsode.api.hosts import Hosts
 from rhapsode.api.request_id import RequestId
+from rhapsode.api.root_path import RootPath
 from rhapsode.config import Loaded
 from rhapsode.config_file import ConfigFile
 from rhapsode.jobs.event_stream import Owners
@@ -54,7 +55,6 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
         title="Rhapsode",
         version=version("rhapsode"),
         description="A text-to-speech server that never loses work.",
-        root_path=settings.server.root_path,
         docs_url=None,  # ours needs no other site
         redoc_url=None,
     )
@@ -63,6 +63,7 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
     app.add_middleware(Cors, gate=gate)
     app.add_middleware(Guard, gate=gate)
     app.add_middleware(RequestId)
+    app.add_middleware(RootPath, root=settings.server.root_path)
     app.add_middleware(routes_metrics.Measure, metrics=service.shop.metrics)
     errors.install(app)
     for routes in (
