@@ -10,6 +10,7 @@ to be good. Those of the active engine come up by themselves; others start on de
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import Context
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -43,6 +44,8 @@ class LocalFleet:
         if not self._places:
             raise ValueError("a fleet needs at least one slot")
         self._crew = crew(options.engine, options.others, options.setups)
+        self.deaths = 0
+        """Processes that ended without being told to, since the start."""
         self._callbacks: list[Callable[[], None]] = []
         self._candidates: set[WorkerProcess] = set()
         self._asking: dict[str, asyncio.Task[EngineDescription]] = {}
@@ -259,6 +262,7 @@ class LocalFleet:
         return WorkerProcess(process_options(options, member, seat, self._places), gone)
 
     def _count_death(self, seat: Seat, cause: str) -> None:
+        self.deaths += 1
         seat.deaths += 1
         seat.cause = cause
 
@@ -495,8 +499,8 @@ class LocalFleet:
             callback()
 
     def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Run ``work`` to its end, whoever waits for it or not."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Run ``work`` to its end, whoever waits for it or not. What it logs is about no job or request."""
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
         return task
