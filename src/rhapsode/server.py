@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -57,14 +57,19 @@ def url_of(settings: Settings, sock: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """Says when it answers, and when it is about to end."""
 
-    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event, settle: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
         self._closing = closing
+        self._settle = settle
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let answers end, those first that would go on for ever."""
+        """Let answers end, those first that would go on for ever.
+
+        While segments in flight are finished, questions are still answered, and whoever asks hears that this server is not ready.
+        """
         self._closing.set()
+        await self._settle()
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -98,7 +103,7 @@ async def serve(loaded: Loaded, sock: socket.socket, ready: Callable[[str, Calla
         async with running_service(settings) as service, _wyoming(settings, service):
             app = create_app(loaded, service, lock.token)
             await _warn_if_open(settings, service)
-            server = _Server(_uvicorn_config(settings, app), closing_of(app))
+            server = _Server(_uvicorn_config(settings, app), closing_of(app), service.settle)
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             up = asyncio.create_task(server.up.wait())
             await asyncio.wait((serving, up), return_when=asyncio.FIRST_COMPLETED)

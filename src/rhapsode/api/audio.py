@@ -68,20 +68,16 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     """The finished file, with ranges, validators and a true length.
 
     Raises:
-        Gone: The file is no longer there.
+        Gone: The file is no longer there, and neither are all of its takes.
     """
-    stat = await _result_stat(service, job)
+    stat = await service.results.stat(job)
     if stat is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
-        job, stat = newer, await _result_stat(service, newer)  # revised in this moment
+        job, stat = newer, await service.results.stat(newer)  # revised in this moment
     if job.result is None or stat is None:
-        raise Gone(f"the result of job {job.id} is no longer there")
+        raise Gone(f"the result of job {job.id} is no longer there, and cannot be made again from what is left of it")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
     found = _Found(service.shop.results, job.result.name, stat, job.result.format, etag)
     return await _stored_response(service, job, request, found)
-
-
-async def _result_stat(service: JobService, job: Job) -> BlobStat | None:
-    return await service.shop.results.stat(job.result.name) if job.result else None
 
 
 async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:
