@@ -1,6 +1,6 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
@@ -14,6 +14,7 @@ from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
+from rhapsode.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
-    engine_names: Callable[[], Sequence[str]] = tuple
-    """Names of the engines that are installed."""
+    installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
     patience: Patience = field(default_factory=Patience)
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
