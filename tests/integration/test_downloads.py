@@ -106,19 +106,19 @@ async def test_many_who_leave_in_the_middle_leave_nothing_behind(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = await grown(server, 100_000_000)
-    address = urlsplit(server.url)
+    address, before = urlsplit(server.url), psutil.Process().num_fds()
     with caplog.at_level(logging.ERROR), no_more_memory(than_mb=30):
         for leave in (False, True):  # with what has come unread, and with a clean end
             socks = [socket.create_connection((address.hostname, address.port)) for _ in range(8)]
             for sock in socks:
-                sock.sendall(f"GET {large} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                sock.sendall(f"GET {large} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 await asyncio.to_thread(sock.recv, 1_000)
             for sock in socks:
                 if leave:
                     sock.shutdown(socket.SHUT_WR)
                 sock.close()
         async with asyncio.timeout(20):
-            while open_files(server):
+            while open_files(server) or psutil.Process().num_fds() > before:
                 await asyncio.sleep(0.02)
     assert not caplog.records
 
@@ -128,9 +128,11 @@ async def test_answers_follow_each_other_on_one_connection(server: Server) -> No
     large = await grown(server, 1_000_000)
     address = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    asked = f"GET {large} HTTP/1.1\r\nHost: x\r\nRange: bytes=-4\r\n\r\n".encode()
+    asked = f"GET {large} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=-4\r\n\r\n".encode()
     writer.write(
-        asked + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        asked
+        + b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        + asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     )
     whole = await reader.read()
     writer.close()

@@ -48,7 +48,7 @@ async def ask(server: Server, path: str, body: dict[str, Any]) -> socket.socket:
     sock.setblocking(False)
     await loop.sock_connect(sock, (address.hostname, address.port))
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     await loop.sock_sendall(sock, head.encode() + data)
     return sock
 
@@ -108,6 +108,6 @@ async def test_a_queued_job_goes_on_without_its_listener(server: Server) -> None
     address = urlsplit(server.url)
     sock = socket.create_connection((address.hostname, address.port))
     with contextlib.closing(sock):
-        sock.sendall(f"GET /tts/{job_id}/audio?format=mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        sock.sendall(f"GET /tts/{job_id}/audio?format=mp3 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await asyncio.to_thread(sock.recv, 100)
     assert (await server.until(job_id, "completed", "cancelled"))["status"] == "completed"
