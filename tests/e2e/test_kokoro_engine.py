@@ -65,13 +65,13 @@ def test_a_blend_lies_between_its_voices_and_depends_on_its_shares_alone(engine:
 
 
 def test_more_phonemes_than_the_network_has_places_for_are_all_spoken(engine: KokoroEngine) -> None:
-    text = "987654321 " * 29
+    text = "987654321 " * 11
     phonemes = Espeak().phonemes(text, "en-us")
-    assert len(phonemes) > 3 * MOST_PHONEMES
+    assert len(phonemes) > MOST_PHONEMES
     short = say(engine, "987654321")
     long = say(engine, text.strip())
-    assert long.samples.size > 29 * 0.6 * short.samples.size
-    assert len(long.words) == 29
+    assert long.samples.size > 11 * 0.6 * short.samples.size
+    assert len(long.words) == 11
 
 
 def test_the_revision_names_the_model_and_what_is_missing_is_named(cache: Path, tmp_path: Path) -> None:
