@@ -131,6 +131,10 @@ class Fleet(Protocol):
         """The engine as it last described itself, without asking; None before its first time, or when that failed."""
         ...
 
+    def expect(self, segments: int) -> None:
+        """About so many segments wait for a slot: a fleet that can grow and shrink heeds it."""
+        ...
+
     def waiting_for(self, engine: str | None = None) -> str | None:
         """Why no slot can be had at all (``engine unloaded``, ``engine restarting: …``), or None when work can flow.
 

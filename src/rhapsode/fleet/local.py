@@ -143,6 +143,9 @@ class LocalFleet:
         """Process ids of the workers that run now, by slot id."""
         return {seat.id: seat.process.pid for seat in self._seats.values() if seat.process is not None}
 
+    def expect(self, segments: int) -> None:
+        """See the contract; a machine has the cores that it has."""
+
     def waiting_for(self, engine: str | None = None) -> str | None:
         """See the contract."""
         if engine not in (None, self._options.engine):

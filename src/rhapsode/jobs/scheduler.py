@@ -262,6 +262,7 @@ class Scheduler:
             self._give(express, *found)
         while bulk and (found := self._find(_BULK if has_express else _ALONE)):
             self._give(bulk, *found)
+        self._shop.fleet.expect(sum(run.ready for run in self._runs.values()) + len(self.order) - len(self._runs))
 
     def _find(self, lanes: Sequence[Priority]) -> tuple[JobRun, SegmentState] | None:
         while job_id := self.order.pick(lanes, self._shop.clock()):
