@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psutil
@@ -23,7 +24,8 @@ class RayCluster:
             from ray.cluster_utils import Cluster  # noqa: PLC0415 - it takes a second, which only these tests should
 
         logging.getLogger("ray").setLevel(logging.WARNING)
-        self._cluster = Cluster()
+        self._make = partial(Cluster, shutdown_at_exit=False)
+        self._cluster = self._make()
 
     @property
     def address(self) -> str:
@@ -43,6 +45,22 @@ class RayCluster:
             for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
                 process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
+
+    def node_of(self, pid: int) -> Any:
+        """The node that the process runs on."""
+        for node in self._cluster.list_all_nodes():
+            for info in node.all_processes.get("raylet", []):
+                if pid in {process.pid for process in psutil.Process(info.process.pid).children(recursive=True)}:
+                    return node
+        raise AssertionError(f"process {pid} is on no node")
+
+    def kill_worker(self, pid: int) -> None:
+        psutil.Process(pid).kill()
+
+    def start_again(self, address: str) -> None:
+        """After :meth:`stop`: a new head at the same address."""
+        self._cluster = self._make()
+        self.add_node(cpus=0, gcs_server_port=int(address.rpartition(":")[2]))
 
     def workers(self) -> set[int]:
         """Process ids of the actors on all nodes."""

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _EXPRESS_NICE = 3
 _TICK_S = 0.5
+_LEAVE_S = 2.0
 _SPARE_S = 5.0
 """How long a second worker beside those there are is waited for, before one of them makes room."""
 _PATIENCE_S = 3.0
@@ -520,7 +521,7 @@ class RayFleet:
             return
         _log.warning("the cluster is away: %s", cause)
         self._link, self._away = None, f"cluster away: {cause}"
-        self._spawn(link.close())
+        self._spawn(link.close(grace_s=0))
         for seat in self._seats.values():
             self._calm(seat)
             seat.crew = seat.spare = None
@@ -671,7 +672,7 @@ class RayFleet:
                 self._monitor = None
             if self._link is not None:
                 link, self._link = self._link, None
-                await link.close()
+                await link.close(_LEAVE_S)
 
     async def _end_all(self, verdict: RhapsodeError) -> None:
         """End every worker; what they hold fails with ``verdict``."""

@@ -108,15 +108,19 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 await self._request(Connect(next(self._ids), address, namespace), "", Connected)
         except BaseException as error:
-            await self.close()
+            await self.close(grace_s=0)
             if isinstance(error, TimeoutError):
                 raise Unavailable(f"{address} did not let us join within {timeout_s:.0f} s") from error
             raise
 
-    async def close(self) -> None:
-        """End the process, and with it all workers; what they hold fails."""
+    async def close(self, grace_s: float) -> None:
+        """End the process, and with it all workers; what they hold fails. It gets some seconds to take its leave of the cluster."""
         self._ended = True
         process = self._process
+        if process is not None and self._transport is not None and grace_s:
+            self._transport.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace_s)
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
