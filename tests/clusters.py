@@ -18,7 +18,8 @@ class RayCluster:
 
     def __init__(self) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ["RAY_prestart_worker_first_driver"] = "0"  # every fleet here is a driver of its own
+        # every fleet here is a driver of its own, and would have workers started ahead of need
+        os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 - Ray's own spelling
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from ray.cluster_utils import Cluster  # noqa: PLC0415 - it takes a second, which only these tests should

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import importlib.util
+import math
 import os
 import sys
 import time
@@ -15,7 +17,10 @@ from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
 from rhapsode.engines.registry import engine_names
 from rhapsode.errors import ConfigError
+from rhapsode.fleet.base import Fleet
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.fleet.ray import RayFleet
+from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
@@ -54,6 +59,38 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         heartbeat_timeout_s=fleet.heartbeat_timeout_sec,
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
+    )
+
+
+def ray_fleet(settings: Settings) -> Fleet:
+    """The fleet of a Ray cluster that the settings describe.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("fleet.kind = ray needs ray: pip install 'rhapsode[ray]'")
+    fleet, choice = settings.fleet, engine_choice(settings)
+    return RayFleet(
+        RayFleetOptions(
+            **{field.name: getattr(choice, field.name) for field in fields(choice)},
+            address=fleet.address,
+            min_workers=fleet.min_workers,
+            max_workers=fleet.max_workers,
+            express=fleet.express_threads >= 0,
+            cpus=fleet.cpus_per_worker,
+            gpus=fleet.gpus_per_worker,
+            resources=fleet.custom_resources,
+            node_cache=fleet.node_cache,
+            threads=fleet.bulk_threads,
+            express_threads=max(fleet.express_threads, 0),
+            nice=fleet.nice,
+            start_timeout_s=fleet.start_timeout_sec,
+            deadline_base_s=fleet.deadline_base_sec,
+            deadline_per_char_s=fleet.deadline_per_char_sec,
+            memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+            idle_s=fleet.idle_unload_sec or math.inf,
+        )
     )
 
 
@@ -125,7 +162,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=ray_fleet(settings) if settings.fleet.kind == "ray" else LocalFleet(fleet_options(settings)),
             planner=Planner(),
             hub=hub,
             clock=time.time,

@@ -15,7 +15,8 @@ from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
 from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
 from rhapsode.fleet.base import EngineChoice, Fleet, SynthesisTask
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
-from rhapsode.fleet.ray import RayFleet, RayFleetOptions
+from rhapsode.fleet.ray import RayFleet
+from rhapsode.fleet.ray_hired import RayFleetOptions
 from tests.clusters import RayCluster
 from tests.fleets import running
 

@@ -9,68 +9,26 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
-from rhapsode.fleet import protocol
-from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Rendered, Slot, SynthesisTask
+from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.fleet.ray_hired import HiredWorker, RayFleetOptions
 from rhapsode.fleet.ray_link import Hands, Link
-from rhapsode.fleet.ray_protocol import Hire
-from rhapsode.fleet.ray_seat import Crew, Seat, State, wanted_workers
+from rhapsode.fleet.ray_seat import Seat, State, wanted_workers
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_EXPRESS_NICE = 3
 _TICK_S = 0.5
 _LEAVE_S = 2.0
 _SPARE_S = 5.0
 """How long a second worker beside those there are is waited for, before one of them makes room."""
 _PATIENCE_S = 3.0
 """How long a worker may be looked for a place for before that counts as why work waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class RayFleetOptions:
-    """How a Ray fleet is laid out. Times in seconds; the fields of EngineChoice come first."""
-
-    engine: str
-    voices_dir: Path
-    model_cache: Path
-    device: str = "auto"
-    default_voice: str | None = None
-    clips_dir: Path | None = None
-    others: tuple[str, ...] = ()
-    setups: Mapping[str, EngineSetup] = field(default_factory=dict)
-    address: str = "auto"
-    """``auto``, ``host:port``, or ``local`` for a cluster of its own."""
-    namespace: str = "rhapsode"
-    min_workers: int = 1
-    max_workers: int = 8
-    express: bool = True
-    """One more worker for interactive work; it shares processors with the others."""
-    cpus: float = 1.0
-    gpus: float = 0.0
-    resources: Mapping[str, float] = field(default_factory=dict)
-    """Custom resources that each worker takes."""
-    node_cache: str = ""
-    """Folder for files on the nodes; empty: in their temporary folder."""
-    threads: int = 1
-    express_threads: int = 0
-    """0: all of its node."""
-    nice: int = 10
-    start_timeout_s: float = 120.0
-    deadline_base_s: float = 30.0
-    deadline_per_char_s: float = 1.0
-    memory_cap_bytes: int | None = None
-    idle_s: float = 60.0
-    """A worker beyond ``min_workers`` without work for so long ends."""
-    backoff_base_s: float = 0.5
-    backoff_max_s: float = 15.0
 
 
 class _Phase(Enum):
@@ -117,7 +75,7 @@ class RayFleet:
         return [self._slot(seat) for seat in self._seats.values()]
 
     def _slot(self, seat: Seat) -> Slot:
-        return Slot(seat.id, seat.express, frozenset(self.engines()), seat.crew.warm if seat.crew else frozenset())
+        return Slot(seat.id, seat.express, frozenset(self.engines()), seat.worker.warm if seat.worker else frozenset())
 
     def engines(self) -> Sequence[str]:
         """See the contract."""
@@ -129,7 +87,7 @@ class RayFleet:
 
     def processes(self) -> Mapping[str, int]:
         """Process ids of the workers, on whatever node, by slot id."""
-        return {seat.id: seat.crew.pid for seat in self._seats.values() if seat.crew is not None}
+        return {seat.id: seat.worker.pid for seat in self._seats.values() if seat.worker is not None}
 
     def expect(self, segments: int) -> None:
         """See the contract."""
@@ -172,19 +130,19 @@ class RayFleet:
         return known
 
     async def _describe_anew(self, engine: str) -> EngineDescription:
-        live = [seat for seat in self._seats.values() if seat.crew is not None and seat.state is not State.COMING]
+        live = [seat for seat in self._seats.values() if seat.worker is not None and seat.state is not State.COMING]
         seat = next((seat for seat in live if seat.state is State.READY), live[0] if live else None)
-        if self._phase is not _Phase.UP or seat is None or seat.crew is None:
+        if self._phase is not _Phase.UP or seat is None or seat.worker is None:
             raise Unavailable(self.waiting_for() or "engine starting")
         self._files += 1
-        crew, was_ready = seat.crew, seat.state is State.READY
+        worker, was_ready = seat.worker, seat.state is State.READY
         if was_ready:
             seat.state = State.BUSY
 
         async def ask() -> EngineDescription:
             try:
-                await self._equip(crew, seat.express, engine, self._options)
-                self._known[engine] = await self._described(crew, engine)
+                await worker.equip(engine, self._files)
+                self._known[engine] = await worker.describe(engine)
                 return self._known[engine]
             finally:
                 if was_ready:
@@ -198,52 +156,33 @@ class RayFleet:
         """See the contract. When the caller is cancelled, the slot stays busy until the worker has answered."""
         self._require_up()
         seat = self._seats.get(slot_id)
-        if seat is None or seat.state is not State.READY or seat.crew is None:
+        if seat is None or seat.state is not State.READY or seat.worker is None:
             raise Unavailable(f"slot {slot_id} is not free")
         if task.engine not in self.engines():
             raise Unavailable(f"slot {slot_id} cannot have engine {task.engine}")
         seat.state = State.BUSY
-        seat.speaking = self._spawn(self._speak(seat, seat.crew, task))
+        seat.speaking = self._spawn(self._speak(seat, seat.worker, task))
         return await asyncio.shield(seat.speaking)
 
-    async def _speak(self, seat: Seat, crew: Crew, task: SynthesisTask) -> Rendered:
-        options = self._options
+    async def _speak(self, seat: Seat, worker: HiredWorker, task: SynthesisTask) -> Rendered:
         try:
-            if crew.python != self._python(task.engine):  # only another process can have it
-                crew = await self._exchange(seat, task.engine)
-            await self._equip(crew, seat.express, task.engine, options)
-            reference = await self._clip(crew, task)
-            if reference is None and task.warmth not in crew.warm:
-                await self._ask(
-                    crew, task.engine, protocol.Load(0, task.voice), protocol.Loaded, options.start_timeout_s
-                )
-            asked = protocol.Synthesise(
-                0,
-                task.text,
-                task.voice,
-                task.seed,
-                task.controls,
-                task.language,
-                task.sentence_pause_s,
-                reference,
-            )
-            deadline_s = options.deadline_base_s + options.deadline_per_char_s * len(task.text)
-            rendered = await self._ask(crew, task.engine, asked, protocol.Rendered, deadline_s)
+            if not worker.could_hold(task.engine):
+                worker = await self._exchange(seat, task.engine)
+            await worker.equip(task.engine, self._files)
+            rendered = await worker.speak(task)
         except EngineError:
             seat.deaths = 0
             raise
         except SynthesisError as error:  # the worker was ended, or ended by itself
-            self._lose(seat, crew, str(error))
+            self._lose(seat, worker, str(error))
             raise
         except Unavailable as error:
-            if self._away or crew is not seat.crew:
+            if self._away or worker is not seat.worker:
                 raise
-            self._lose(seat, crew, str(error))
+            self._lose(seat, worker, str(error))
             raise
         else:
             seat.deaths = 0
-            crew.warm |= {task.warmth}
-            crew.rss_bytes = rendered.rss_bytes
             return Rendered(rendered.take, rendered.data)
         finally:
             self._settle(seat)
@@ -256,10 +195,10 @@ class RayFleet:
             seat.state = State.COMING
         elif seat.outdated:
             self._replace(seat, seat.spare)
-        elif seat.crew is None:
+        elif seat.worker is None:
             self._restart(seat)
-        elif cap is not None and seat.crew.rss_bytes > cap:
-            _log.info("worker %s holds %d bytes, more than %d: replaced", seat.id, seat.crew.rss_bytes, cap)
+        elif cap is not None and seat.worker.rss_bytes > cap:
+            _log.info("worker %s holds %d bytes, more than %d: replaced", seat.id, seat.worker.rss_bytes, cap)
             self._replace(seat, None)
         else:
             self._free(seat)
@@ -270,111 +209,52 @@ class RayFleet:
         if self._phase is not _Phase.UP:
             raise Unavailable(self.waiting_for() or "engine starting")
 
-    # -- what workers are told ----------------------------------------------------------------------------------
+    # -- hiring -------------------------------------------------------------------------------------------------
 
-    async def _ask(self, crew: Crew, engine: str, request: Any, expected: type[Any], deadline_s: float) -> Any:
-        return await self._cluster().ask(crew.name, engine, request, expected, deadline_s)
-
-    def _cluster(self) -> Link:
+    async def _hire(self, seat: Seat, engine: str, options: RayFleetOptions) -> HiredWorker:
+        """A worker for the seat, once the cluster has room for it."""
         if self._link is None:
             raise Unavailable(self._away or "engine starting")
-        return self._link
-
-    def _python(self, engine: str) -> str | None:
-        setup = self._options.setups.get(engine)
-        return setup.python if setup else None
-
-    async def _hire(self, seat: Seat, engine: str, options: RayFleetOptions) -> Crew:
-        """A worker for the seat, once the cluster has room for it."""
-        setup = options.setups.get(engine, EngineSetup())
-        crew = Crew(f"{seat.id}-{uuid.uuid4().hex[:8]}", setup.python)
-        cpus = 0.0 if seat.express else options.cpus
-        wanted = Hire(0, crew.name, cpus, options.gpus, options.resources, setup.python, options.node_cache)
-        needs = {"CPU": cpus, "GPU": options.gpus, **options.resources}
-        shown = ", ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount) or "nothing"
-        timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._note_full, seat, shown)
+        worker = HiredWorker(self._link, f"{seat.id}-{uuid.uuid4().hex[:8]}", engine, seat.express, options)
+        timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._note_full, seat, worker.needs)
         try:
-            hired = await self._cluster().hire(crew.name, wanted)
+            await worker.hire()
         finally:
             timer.cancel()
-        crew.host, crew.pid = hired.host, hired.pid
-        return crew
+        return worker
 
     def _note_full(self, seat: Seat, needs: str) -> None:
         seat.cause = f"the cluster has no room for a worker ({needs})"
+        self._notify()
 
-    async def _equip(self, crew: Crew, express: bool, engine: str, options: RayFleetOptions) -> None:
-        """Have the engine running in the worker, with the voices that there are now."""
-        if engine in crew.engines and crew.files == self._files:
-            return
-        link, files = self._cluster(), self._files
-        voices = await link.share(crew.name, "voices", str(options.voices_dir))
-        if engine not in crew.engines:
-            setup = options.setups.get(engine, EngineSetup())
-            models = await link.share(crew.name, "models", str(options.model_cache))
-            clips = await link.share(crew.name, "clips", str(options.clips_dir or options.voices_dir), ())
-            start = protocol.Start(
-                id=0,
-                engine=engine,
-                threads=options.express_threads if express else setup.threads or options.threads,
-                voices_dir=voices,
-                model_cache=models,
-                device=setup.device or options.device,
-                nice=min(_EXPRESS_NICE, options.nice) if express else options.nice,
-                heartbeat_s=0.0,
-                clips_dir=clips,
-            )
-            await self._ask(crew, engine, start, protocol.Ready, options.start_timeout_s)
-            crew.engines.add(engine)
-        crew.files = files
-
-    async def _clip(self, crew: Crew, task: SynthesisTask) -> str | None:
-        """Where the worker finds the clip that is to be cloned."""
-        if task.reference is None:
-            return None
-        folder = self._options.clips_dir
-        if folder is None:
-            raise EngineError("nothing can be cloned: the fleet has no folder of clips")
-        name = f"{task.reference}.wav"
-        return f"{await self._cluster().share(crew.name, 'clips', str(folder), (name,))}/{name}"
-
-    async def _described(self, crew: Crew, engine: str) -> EngineDescription:
-        answer = await self._ask(crew, engine, protocol.Describe(0), protocol.Described, self._options.start_timeout_s)
-        return EngineDescription(answer.info, answer.voices)
-
-    async def _prepare(self, seat: Seat, crew: Crew, options: RayFleetOptions) -> EngineDescription:
+    async def _prepare(self, worker: HiredWorker, options: RayFleetOptions) -> EngineDescription:
         """Make a new worker fit for work: the active engine, the same as everywhere, with its default voice.
 
         Raises:
             EngineError, WorkerDied, DeadlineMissed: It cannot be.
         """
         engine = options.engine
-        await self._equip(crew, seat.express, engine, options)
-        description = await self._described(crew, engine)
+        await worker.equip(engine, self._files)
+        description = await worker.describe(engine)
         known = self._known.get(engine) if options is self._options else None
         if known is not None and known.info.revision != description.info.revision:
-            raise EngineError(f"{crew.host} has {engine} {description.info.revision}, not {known.info.revision}")
-        voices = description.voices
-        wanted = options.default_voice
-        voice = next((v for v in voices if wanted in (v.id, v.filename)), voices[0] if voices else None)
-        if voice is not None:
-            await self._ask(crew, engine, protocol.Load(0, voice.id), protocol.Loaded, options.start_timeout_s)
-            crew.warm |= {(engine, voice.id)}
+            raise EngineError(f"{worker.host} has {engine} {description.info.revision}, not {known.info.revision}")
+        await worker.load_default(engine, description)
         return description
 
     # -- life of a seat -----------------------------------------------------------------------------------------
 
     def _on_gone(self, worker: str, verdict: RhapsodeError) -> None:
-        seat = next((s for s in self._seats.values() if s.crew is not None and s.crew.name == worker), None)
-        if seat is not None and seat.crew is not None:
-            self._lose(seat, seat.crew, str(verdict))
+        seat = next((s for s in self._seats.values() if s.worker is not None and s.worker.name == worker), None)
+        if seat is not None and seat.worker is not None:
+            self._lose(seat, seat.worker, str(verdict))
             if seat.state is State.READY:
                 self._restart(seat)
 
-    def _lose(self, seat: Seat, crew: Crew, cause: str) -> None:
-        if seat.crew is crew:
-            _log.warning("worker %s (%s, pid %d): %s", seat.id, crew.host, crew.pid, cause)
-            seat.crew = None
+    def _lose(self, seat: Seat, worker: HiredWorker, cause: str) -> None:
+        if seat.worker is worker:
+            _log.warning("worker %s (%s, pid %d): %s", seat.id, worker.host, worker.pid, cause)
+            seat.worker = None
             seat.deaths += 1
             seat.cause = cause
 
@@ -384,25 +264,25 @@ class RayFleet:
         seat.idle_since = asyncio.get_running_loop().time()
         self._notify()
 
-    def _dismiss(self, crew: Crew | None, verdict: RhapsodeError) -> None:
-        if crew is not None and self._link is not None:
-            self._link.fire(crew.name, verdict)
+    def _dismiss(self, worker: HiredWorker | None, verdict: RhapsodeError) -> None:
+        if worker is not None:
+            worker.fire(verdict)
 
-    def _replace(self, seat: Seat, by: Crew | None) -> None:
+    def _replace(self, seat: Seat, by: HiredWorker | None) -> None:
         """Put ``by``, or a new worker, behind the seat; the old one ends."""
-        self._dismiss(seat.crew, Unavailable("the worker was replaced"))
-        seat.crew, seat.spare, seat.outdated = by, None, False
+        self._dismiss(seat.worker, Unavailable("the worker was replaced"))
+        seat.worker, seat.spare, seat.outdated = by, None, False
         if by is not None:
             self._free(seat)
         else:
             self._restart(seat)
 
-    async def _exchange(self, seat: Seat, engine: str) -> Crew:
+    async def _exchange(self, seat: Seat, engine: str) -> HiredWorker:
         """Another worker behind a busy seat, with the interpreter that the engine needs."""
-        self._dismiss(seat.crew, Unavailable("the worker was replaced"))
-        seat.crew = None
-        seat.crew = await self._hire(seat, engine, self._options)
-        return seat.crew
+        self._dismiss(seat.worker, Unavailable("the worker was replaced"))
+        seat.worker = None
+        seat.worker = await self._hire(seat, engine, self._options)
+        return seat.worker
 
     def _restart(self, seat: Seat) -> None:
         """Bring up a worker behind the seat, after a pause when it has died again and again."""
@@ -420,20 +300,20 @@ class RayFleet:
         seat.coming = self._spawn(self._bring_up(seat))
 
     async def _bring_up(self, seat: Seat) -> None:
-        crew: Crew | None = None
+        worker: HiredWorker | None = None
         try:
-            crew = seat.crew = await self._hire(seat, self._options.engine, self._options)
-            description = await self._prepare(seat, crew, self._options)
+            worker = seat.worker = await self._hire(seat, self._options.engine, self._options)
+            description = await self._prepare(worker, self._options)
             self._known.setdefault(self._options.engine, description)
         except (SynthesisError, Unavailable) as error:
-            self._dismiss(crew, Unavailable("the worker was given up"))
-            if crew is not None:
-                self._lose(seat, crew, str(error))
+            self._dismiss(worker, Unavailable("the worker was given up"))
+            if worker is not None:
+                self._lose(seat, worker, str(error))
         finally:
             seat.coming = None
         if self._phase is not _Phase.UP or self._seats.get(seat.id) is not seat:
             return
-        if seat.crew is None:
+        if seat.worker is None:
             self._restart(seat)
         else:
             self._free(seat)
@@ -473,10 +353,10 @@ class RayFleet:
         for seat in reversed(bulk):
             if seat.state is State.READY and now - seat.idle_since >= self._options.idle_s:
                 del self._seats[seat.id]
-                self._dismiss(seat.crew, Unavailable("the worker was not needed any more"))
+                self._dismiss(seat.worker, Unavailable("the worker was not needed any more"))
                 self._notify()
                 return
-            if seat.state is State.COMING and seat.crew is None:
+            if seat.state is State.COMING and seat.worker is None:
                 del self._seats[seat.id]
                 self._calm(seat)
                 return
@@ -524,7 +404,7 @@ class RayFleet:
         self._spawn(link.close(grace_s=0))
         for seat in self._seats.values():
             self._calm(seat)
-            seat.crew = seat.spare = None
+            seat.worker = seat.spare = None
             seat.outdated, seat.deaths = False, 0
             if seat.state is State.READY:
                 seat.state = State.COMING
@@ -560,11 +440,11 @@ class RayFleet:
                 await self._join()
                 first = Seat("express" if self._options.express else "bulk-0", self._options.express)
                 async with asyncio.timeout(self._options.start_timeout_s):
-                    crew, self._known[self._options.engine] = await self._candidate(first, self._options)
+                    worker, self._known[self._options.engine] = await self._candidate(first, self._options)
             except (Unavailable, TimeoutError) as error:
-                _log.warning("no worker yet: %s", error)
+                _log.warning("no worker yet: %s", str(error) or "the cluster has no room")
             else:
-                first.crew = crew
+                first.worker = worker
                 self._seats[first.id] = first
                 self._free(first)
             self._go_up()
@@ -577,7 +457,7 @@ class RayFleet:
         if self._monitor is None:
             self._monitor = asyncio.get_running_loop().create_task(self._watch(), name="fleet monitor")
 
-    async def _candidate(self, seat: Seat, options: RayFleetOptions) -> tuple[Crew, EngineDescription]:
+    async def _candidate(self, seat: Seat, options: RayFleetOptions) -> tuple[HiredWorker, EngineDescription]:
         """A worker that could serve ``seat``, next to those there are, and what its engine says of itself.
 
         Raises:
@@ -586,11 +466,11 @@ class RayFleet:
         """
         if self._phase is _Phase.STOPPED:
             raise Unavailable("server stopping")
-        crew = await self._hire(seat, options.engine, options)
+        worker = await self._hire(seat, options.engine, options)
         try:
-            return crew, await self._prepare(seat, crew, options)
+            return worker, await self._prepare(worker, options)
         except BaseException as error:
-            self._dismiss(crew, Unavailable("the worker was given up"))
+            self._dismiss(worker, Unavailable("the worker was given up"))
             if isinstance(error, SynthesisError):
                 raise EngineError(str(error)) from error
             raise
@@ -606,19 +486,19 @@ class RayFleet:
             if self._link is None and (self._joining is None or self._joining.done()):
                 await self._join()
             seat = next(iter(self._seats.values()), Seat("bulk-0", express=False))
-            crew, description = await self._second(seat, replace(options))
+            worker, description = await self._second(seat, replace(options))
             self._options = options
             self._known = {options.engine: description}
             self._go_up()
             self._seats.setdefault(seat.id, seat)
             for one in self._seats.values():
-                self._renew(one, crew if one is seat else None)
+                self._renew(one, worker if one is seat else None)
             self._grow()
 
-    async def _second(self, seat: Seat, options: RayFleetOptions) -> tuple[Crew, EngineDescription]:
+    async def _second(self, seat: Seat, options: RayFleetOptions) -> tuple[HiredWorker, EngineDescription]:
         """A candidate beside what runs; where the cluster has no room for that, in the place of the seat's worker."""
         try:
-            if self._phase is not _Phase.UP or seat.crew is None:
+            if self._phase is not _Phase.UP or seat.worker is None:
                 async with asyncio.timeout(options.start_timeout_s):
                     return await self._candidate(seat, options)
             hiring = self._spawn(self._candidate(seat, options))
@@ -626,20 +506,20 @@ class RayFleet:
             if not hiring.done() and seat.cause.startswith("the cluster has no room"):
                 if seat.speaking is not None:
                     await asyncio.wait([seat.speaking])
-                self._dismiss(seat.crew, Unavailable("the worker makes room for a new one"))
-                seat.crew = None
+                self._dismiss(seat.worker, Unavailable("the worker makes room for a new one"))
+                seat.worker = None
                 seat.state = State.COMING
             try:
                 async with asyncio.timeout(options.start_timeout_s):
                     return await hiring
             except BaseException:
-                if seat.crew is None and self._phase is _Phase.UP:
+                if seat.worker is None and self._phase is _Phase.UP:
                     self._restart(seat)
                 raise
         except TimeoutError as error:
             raise EngineError(f"no worker could be had within {options.start_timeout_s:.0f} s") from error
 
-    def _renew(self, seat: Seat, spare: Crew | None) -> None:
+    def _renew(self, seat: Seat, spare: HiredWorker | None) -> None:
         """Have a new worker behind the seat, ``spare`` if there is one, as soon as its segment is over."""
         seat.deaths, seat.cause = 0, ""
         if seat.state is State.BUSY:
@@ -679,9 +559,9 @@ class RayFleet:
         seats, self._seats = self._seats, {}
         for seat in seats.values():
             self._calm(seat)
-            for crew in (seat.crew, seat.spare):
-                self._dismiss(crew, verdict)
-            seat.crew = seat.spare = None
+            for worker in (seat.worker, seat.spare):
+                self._dismiss(worker, verdict)
+            seat.worker = seat.spare = None
         self._notify()
         if tasks := self._tasks - {self._joining}:
             await asyncio.wait(tasks)

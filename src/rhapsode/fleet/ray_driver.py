@@ -53,6 +53,10 @@ _LOCAL_STORE_BYTES = 200_000_000
 """Of a cluster of our own: it holds what is in flight, and files on their way."""
 
 
+class WorkerGone(RhapsodeError):
+    """There is no such worker any more; nobody's fault."""
+
+
 class Driver:
     """Answers the fleet."""
 
@@ -131,7 +135,7 @@ class Driver:
 
     def _worker(self, name: str) -> Any:
         if name not in self._workers:
-            raise RhapsodeError("the worker is gone")
+            raise WorkerGone("it had ended before it was given anything")
         return self._workers[name]
 
     async def _hire(self, request: Hire) -> Hired:
@@ -238,6 +242,8 @@ def _parts(path: Path) -> Iterator[bytes]:
 
 def _why(error: Exception) -> Why:
     """Whether it was the node that went, or the way to it, or the worker by itself."""
+    if isinstance(error, WorkerGone):
+        return "lost"
     if isinstance(error, RayTaskError | RhapsodeError | OSError):
         return "refused"
     return "died" if isinstance(error, ActorDiedError) and "worker process has died" in str(error) else "lost"

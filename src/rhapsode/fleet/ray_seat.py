@@ -2,10 +2,11 @@
 
 import asyncio
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from rhapsode.fleet.base import Rendered
+from rhapsode.fleet.ray_hired import HiredWorker
 
 SEGMENTS_PER_WORKER = 4
 """Waiting segments that are worth one more worker: with fewer it would be up when they are spoken."""
@@ -20,29 +21,13 @@ class State(Enum):
 
 
 @dataclass(slots=True)
-class Crew:
-    """A worker and what it was told so far."""
-
-    name: str
-    python: str | None
-    """The interpreter that it was hired with."""
-    host: str = ""
-    pid: int = 0
-    engines: set[str] = field(default_factory=set)
-    warm: frozenset[tuple[str, str]] = frozenset()
-    files: int = 0
-    """Which state of the voices it has been given."""
-    rss_bytes: int = 0
-
-
-@dataclass(slots=True)
 class Seat:
     """A slot and the worker behind it."""
 
     id: str
     express: bool
     state: State = State.COMING
-    crew: Crew | None = None
+    worker: HiredWorker | None = None
     deaths: int = 0
     """In a row, without an answer between them."""
     cause: str = ""
@@ -53,7 +38,7 @@ class Seat:
     timer: asyncio.TimerHandle | None = None
     outdated: bool = False
     """The worker is to be replaced after the segment in hand …"""
-    spare: Crew | None = None
+    spare: HiredWorker | None = None
     """… by this one, if there is one."""
 
 
