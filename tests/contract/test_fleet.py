@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,12 @@ class Backend:
 
     def workers(self) -> set[int]:
         """Process ids."""
-        return {child.pid for child in psutil.Process().children(recursive=True)}
+        found: set[int] = set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "rhapsode.fleet.worker" in child.cmdline():
+                    found.add(child.pid)
+        return found
 
     async def until_gone(self, pids: set[int]) -> None:
         """Wait until none of these processes is left; no event tells, because the slots stay as they are."""
@@ -187,17 +193,7 @@ async def test_a_busy_or_unknown_slot_takes_nothing(make: Backend) -> None:
         assert (await first).take.samples
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("!raise!", "asked to fail"),
-        ("!empty!", "no audio"),
-        ("!nan!", "not finite"),
-        ("!long!", "more than"),
-        ("\ud800", "cannot be sent"),
-    ],
-)
-async def test_engine_errors_are_told_and_the_worker_stays(make: Backend, text: str, message: str) -> None:
+async def tell_of_errors(make: Backend, text: str, message: str) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
         before = make.workers()
@@ -205,6 +201,19 @@ async def test_engine_errors_are_told_and_the_worker_stays(make: Backend, text: 
             await fleet.synthesise("bulk-0", task(text))
         assert (await fleet.synthesise("bulk-0", task())).take.samples
         assert make.workers() == before
+
+
+@pytest.mark.parametrize(("text", "message"), [("!raise!", "asked to fail"), ("\ud800", "cannot be sent")])
+async def test_engine_errors_are_told_and_the_worker_stays(make: Backend, text: str, message: str) -> None:
+    await tell_of_errors(make, text, message)
+
+
+@pytest.mark.parametrize("make", ["local"], indirect=True)  # what is checked is one function for all
+@pytest.mark.parametrize(
+    ("text", "message"), [("!empty!", "no audio"), ("!nan!", "not finite"), ("!long!", "more than")]
+)
+async def test_unusable_audio_is_told_and_the_worker_stays(make: Backend, text: str, message: str) -> None:
+    await tell_of_errors(make, text, message)
 
 
 async def test_an_unknown_voice_is_an_engine_error_that_names_those_there_are(make: Backend) -> None:

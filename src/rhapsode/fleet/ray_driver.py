@@ -64,6 +64,8 @@ class Driver:
         self._reader = reader
         self._writer = writer
         self._workers: dict[str, Any] = {}
+        self._placing: dict[str, bool] = {}
+        """Workers that the head is being asked for, and whether they are still wanted."""
         self._digests: dict[tuple[str, int, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,7 +83,9 @@ class Driver:
             case Fire():
                 worker = self._workers.pop(request.worker, None)
                 if worker is not None:
-                    ray.kill(worker)
+                    self._spawn(asyncio.to_thread(ray.kill, worker))
+                elif request.worker in self._placing:
+                    self._placing[request.worker] = False
             case _:
                 self._spawn(self._explained(request))
 
@@ -143,7 +147,16 @@ class Driver:
         options["resources"] = dict(request.resources)
         if request.python:
             options["runtime_env"] = {"py_executable": request.python}
-        worker = self._workers[request.worker] = _actor().options(**options).remote(request.cache)
+        # this asks the cluster's head and waits for its answer: in a thread, so that a head that is gone can be noticed
+        self._placing[request.worker] = True
+        try:
+            worker = await asyncio.to_thread(_actor().options(**options).remote, request.cache)
+        finally:
+            wanted = self._placing.pop(request.worker)
+        if not wanted:
+            await asyncio.to_thread(ray.kill, worker)
+            raise WorkerGone("it was ended before it was placed")
+        self._workers[request.worker] = worker
         host, pid = await worker.where.remote()
         self._spawn(self._stay(request.worker, worker))
         return Hired(request.id, host, pid)
