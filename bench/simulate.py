@@ -61,16 +61,20 @@ class Deadlock(Exception):
 
 
 class _Skipping(selectors.SelectSelector):
-    """Does not wait: tells how long it would have."""
+    """Does not wait: skips the time that it would have."""
 
-    skipped = 0.0
+    def __init__(self) -> None:
+        super().__init__()
+        self._skipped = 0.0
+        self.now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
         if not ready and timeout is None:
             raise Deadlock
         if not ready and timeout:
-            self.skipped += timeout
+            self._skipped += timeout
+        self.now = time.process_time() + self._skipped
         return ready
 
 
@@ -82,7 +86,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._clock)
 
     def time(self) -> float:
-        return time.process_time() + self._clock.skipped
+        return self._clock.now
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,10 @@ class LocalFleet:
         """Process ids of the workers that run now, by slot id."""
         return {seat.id: seat.process.pid for seat in self._seats.values() if seat.process is not None}
 
+    def express_slots(self) -> Sequence[Slot]:
+        """See the contract."""
+        return [slot for slot in self.slots() if slot.express]
+
     def expect(self, segments: int) -> None:
         """See the contract; a machine has the cores that it has."""
 

@@ -17,7 +17,7 @@ from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.fleet.ray_hired import HiredWorker, RayFleetOptions
 from rhapsode.fleet.ray_link import Hands, Link
-from rhapsode.fleet.ray_seat import Seat, State, wanted_workers
+from rhapsode.fleet.ray_seat import Seat, State, new_seat, wanted_workers
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class RayFleet:
         self._options = options
         self._phase = _Phase.NEW
         self._seats: dict[str, Seat] = {}
+        self._ready: dict[str, Seat] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._known: dict[str, EngineDescription] = {}
         self._files = 1
@@ -68,14 +69,31 @@ class RayFleet:
         """See the contract."""
         if self._phase is not _Phase.UP:
             return []
-        return [self._slot(seat) for seat in self._seats.values() if seat.state is State.READY]
+        return [*self._express_among(self._ready), *(seat.slot for seat in self._ready.values() if not seat.express)]
 
     def slots(self) -> Sequence[Slot]:
         """See the contract."""
-        return [self._slot(seat) for seat in self._seats.values()]
+        return [seat.slot for seat in self._seats.values()]
 
-    def _slot(self, seat: Seat) -> Slot:
-        return Slot(seat.id, seat.express, frozenset(self.engines()), seat.worker.warm if seat.worker else frozenset())
+    def express_slots(self) -> Sequence[Slot]:
+        """See the contract."""
+        return self._express_among(self._seats)
+
+    def _express_among(self, seats: Mapping[str, Seat]) -> Sequence[Slot]:
+        return [seats["express"].slot] if "express" in seats else []
+
+    def _show(self, seat: Seat) -> None:
+        """Have the seat's slot say what it is now. Slots are kept, because there may be thousands of them."""
+        engines = frozenset(self.engines())
+        seat.slot = Slot(seat.id, seat.express, engines, seat.worker.warm if seat.worker else frozenset())
+
+    def _set(self, seat: Seat, state: State) -> None:
+        seat.state = state
+        if state is State.READY:
+            self._show(seat)
+            self._ready[seat.id] = seat
+        else:
+            self._ready.pop(seat.id, None)
 
     def engines(self) -> Sequence[str]:
         """See the contract."""
@@ -108,7 +126,7 @@ class RayFleet:
                 return "server stopping"
         if self._away:
             return self._away
-        if any(seat.state is not State.COMING for seat in self._seats.values()):
+        if self._ready or any(seat.state is not State.COMING for seat in self._seats.values()):
             return None
         cause = next((seat.cause for seat in self._seats.values() if seat.cause), None)
         return f"engine restarting: {cause}" if cause else "engine starting"
@@ -137,7 +155,7 @@ class RayFleet:
         self._files += 1
         worker, was_ready = seat.worker, seat.state is State.READY
         if was_ready:
-            seat.state = State.BUSY
+            self._set(seat, State.BUSY)
 
         async def ask() -> EngineDescription:
             try:
@@ -160,7 +178,7 @@ class RayFleet:
             raise Unavailable(f"slot {slot_id} is not free")
         if task.engine not in self.engines():
             raise Unavailable(f"slot {slot_id} cannot have engine {task.engine}")
-        seat.state = State.BUSY
+        self._set(seat, State.BUSY)
         seat.speaking = self._spawn(self._speak(seat, seat.worker, task))
         return await asyncio.shield(seat.speaking)
 
@@ -192,7 +210,7 @@ class RayFleet:
         cap = self._options.memory_cap_bytes
         seat.speaking = None
         if self._phase is not _Phase.UP or self._seats.get(seat.id) is not seat:
-            seat.state = State.COMING
+            self._set(seat, State.COMING)
         elif seat.outdated:
             self._replace(seat, seat.spare)
         elif seat.worker is None:
@@ -259,7 +277,7 @@ class RayFleet:
             seat.cause = cause
 
     def _free(self, seat: Seat) -> None:
-        seat.state = State.READY
+        self._set(seat, State.READY)
         seat.cause = ""
         seat.idle_since = asyncio.get_running_loop().time()
         self._notify()
@@ -286,7 +304,7 @@ class RayFleet:
 
     def _restart(self, seat: Seat) -> None:
         """Bring up a worker behind the seat, after a pause when it has died again and again."""
-        seat.state = State.COMING
+        self._set(seat, State.COMING)
         if self._link is None:
             return  # it comes with the cluster
         pause = 0.0
@@ -341,7 +359,7 @@ class RayFleet:
                 missing -= 1
 
     def _add(self, name: str, express: bool) -> None:
-        self._seats[name] = seat = Seat(name, express)
+        self._seats[name] = seat = new_seat(name, express)
         self._restart(seat)
 
     def _shrink(self) -> None:
@@ -352,7 +370,7 @@ class RayFleet:
             return
         for seat in reversed(bulk):
             if seat.state is State.READY and now - seat.idle_since >= self._options.idle_s:
-                del self._seats[seat.id]
+                del self._seats[seat.id], self._ready[seat.id]
                 self._dismiss(seat.worker, Unavailable("the worker was not needed any more"))
                 self._notify()
                 return
@@ -407,7 +425,7 @@ class RayFleet:
             seat.worker = seat.spare = None
             seat.outdated, seat.deaths = False, 0
             if seat.state is State.READY:
-                seat.state = State.COMING
+                self._set(seat, State.COMING)
         if self._phase is _Phase.UP:
             self._come_back()
         self._notify()
@@ -438,7 +456,7 @@ class RayFleet:
         async with self._lock:
             try:
                 await self._join()
-                first = Seat("express" if self._options.express else "bulk-0", self._options.express)
+                first = new_seat("express" if self._options.express else "bulk-0", self._options.express)
                 async with asyncio.timeout(self._options.start_timeout_s):
                     worker, self._known[self._options.engine] = await self._candidate(first, self._options)
             except (Unavailable, TimeoutError) as error:
@@ -485,7 +503,7 @@ class RayFleet:
                 options = replace(options, **{f.name: getattr(choice, f.name) for f in fields(choice)})
             if self._link is None and (self._joining is None or self._joining.done()):
                 await self._join()
-            seat = next(iter(self._seats.values()), Seat("bulk-0", express=False))
+            seat = next(iter(self._seats.values()), new_seat("bulk-0", express=False))
             worker, description = await self._second(seat, replace(options))
             self._options = options
             self._known = {options.engine: description}
@@ -508,7 +526,7 @@ class RayFleet:
                     await asyncio.wait([seat.speaking])
                 self._dismiss(seat.worker, Unavailable("the worker makes room for a new one"))
                 seat.worker = None
-                seat.state = State.COMING
+                self._set(seat, State.COMING)
             try:
                 async with asyncio.timeout(options.start_timeout_s):
                     return await hiring
@@ -556,7 +574,7 @@ class RayFleet:
 
     async def _end_all(self, verdict: RhapsodeError) -> None:
         """End every worker; what they hold fails with ``verdict``."""
-        seats, self._seats = self._seats, {}
+        seats, self._seats, self._ready = self._seats, {}, {}
         for seat in seats.values():
             self._calm(seat)
             for worker in (seat.worker, seat.spare):

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from rhapsode.fleet.base import Rendered
+from rhapsode.fleet.base import Rendered, Slot
 from rhapsode.fleet.ray_hired import HiredWorker
 
 SEGMENTS_PER_WORKER = 4
@@ -26,6 +26,8 @@ class Seat:
 
     id: str
     express: bool
+    slot: Slot
+    """As the scheduler sees it."""
     state: State = State.COMING
     worker: HiredWorker | None = None
     deaths: int = 0
@@ -40,6 +42,11 @@ class Seat:
     """The worker is to be replaced after the segment in hand …"""
     spare: HiredWorker | None = None
     """… by this one, if there is one."""
+
+
+def new_seat(name: str, express: bool) -> Seat:
+    """A seat without a worker."""
+    return Seat(name, express, Slot(name, express, frozenset(), frozenset()))
 
 
 def wanted_workers(busy: int, waiting: int, least: int, most: int) -> int:
