@@ -50,6 +50,9 @@ class RayFleet:
         self._ready: dict[str, Seat] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._known: dict[str, EngineDescription] = {}
+        self._failed: dict[str, str] = {}
+        """Why an engine could not be had when it was last asked for."""
+        self.deaths = 0
         self._files = 1
         self._waiting = 0
         self._link: Link | None = None
@@ -126,6 +129,8 @@ class RayFleet:
                 return "server stopping"
         if self._away:
             return self._away
+        if engine in self._failed:
+            return self._failed[engine]
         if self._ready or any(seat.state is not State.COMING for seat in self._seats.values()):
             return None
         cause = next((seat.cause for seat in self._seats.values() if seat.cause), None)
@@ -135,7 +140,7 @@ class RayFleet:
         """See the contract. While no worker can be had, the last answer is given again."""
         name = engine or self._options.engine
         if name not in self.engines():
-            raise NotFound(f"there is no engine {name!r}; there are {', '.join(self.engines())}", "engine")
+            raise NotFound(f"there is no engine {name!r} here; there are {', '.join(self.engines())}", "engine")
         known = self._known.get(name)
         if known is not None and (not refresh or self._phase is not _Phase.UP):
             return known
@@ -161,7 +166,11 @@ class RayFleet:
             try:
                 await worker.equip(engine, self._files)
                 self._known[engine] = await worker.describe(engine)
+                self._failed.pop(engine, None)
                 return self._known[engine]
+            except EngineError as error:
+                self._failed[engine] = str(error)
+                raise
             finally:
                 if was_ready:
                     self._settle(seat)
@@ -274,6 +283,7 @@ class RayFleet:
             _log.warning("worker %s (%s, pid %d): %s", seat.id, worker.host, worker.pid, cause)
             seat.worker = None
             seat.deaths += 1
+            self.deaths += 1
             seat.cause = cause
 
     def _free(self, seat: Seat) -> None:

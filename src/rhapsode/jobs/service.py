@@ -2,17 +2,28 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageAway, StorageFull, Unavailable
-from rhapsode.fleet.base import EngineChoice, EngineDescription
+from rhapsode.errors import (
+    Conflict,
+    EngineUnloaded,
+    Gone,
+    NotFound,
+    StorageAway,
+    StorageFull,
+    SynthesisError,
+    Unavailable,
+)
+from rhapsode.failpoints import failpoint
+from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
 from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
+from rhapsode.jobs.results import Results
 from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
@@ -20,14 +31,20 @@ from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
-from rhapsode.settings import Settings
+from rhapsode.logs import log_also_about
+from rhapsode.model import LOCAL, Caller, Job, Priority, VoiceMode, is_job_id, new_job_id
+from rhapsode.settings import EngineRun, Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
+_MB = 1_000_000
+_PROBES = 2
+"""Uploads that are decoded at once."""
+_DRAIN_S = 5.0
+"""What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
 """A name that no blob has: asking for it shows whether the store answers."""
-_ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
 class JobService:
@@ -38,8 +55,10 @@ class JobService:
         self.scheduler = scheduler
         self.settings = settings
         self.webhooks = WebhookService(shop, settings)
+        self.results = Results(shop)
         self.renditions = Renditions(shop)
         self._waiters: Counter[str] = Counter()
+        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -90,6 +109,8 @@ class JobService:
             planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
+        failpoint("job.stored")
+        log_also_about(job_id=job.id)
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -107,25 +128,63 @@ class JobService:
         if waiting + jobs > limits.max_queued_jobs:
             raise Unavailable(f"{waiting} jobs are waiting; {limits.max_queued_jobs} may (limits.max_queued_jobs)")
 
+    async def settle(self) -> None:
+        """The server is about to stop: begin nothing more, and let segments in flight finish (see :func:`settle`)."""
+        await settle(self.shop.fleet, self.scheduler)
+
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
-        described = await self.shop.fleet.describe()
+        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+
+        Raises:
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now.
+        """
+        wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
+        engine = body.engine or self.engine_of(wanted or "")
+        described = await self.described(engine)
         try:
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
         except NotFound:  # perhaps a voice that was dropped in since
-            described = await self.shop.fleet.describe(refresh=True)
+            described = await self.described(engine, refresh=True)
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
 
-    def require_engine(self) -> None:
-        """Refuse work that somebody waits for while the engine is unloaded.
+    def engine_of(self, voice: str) -> str:
+        """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
+        active, *others = engines = self.shop.fleet.engines()
+        has = (name for name in engines if (known := self.shop.fleet.known(name)) and known.voice(voice))
+        return next(has, active) if voice and others else active
+
+    async def described(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
+        """What an engine can do, None or empty: the active one.
 
         Raises:
-            EngineUnloaded: It is.
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now; says why.
         """
-        if self.shop.fleet.waiting_for() == "engine unloaded":
-            raise EngineUnloaded("the engine is unloaded; load it again (POST /restart_server) to speak")
+        try:
+            return await self.shop.fleet.describe(engine or None, refresh)
+        except SynthesisError as error:
+            raise Unavailable(f"engine {engine or self.settings.engine.name} cannot be had: {error}") from error
+
+    async def all_described(self, refresh: bool = False) -> list[EngineDescription]:
+        """What each engine can do, the active one first; of the others those that are known. ``refresh`` asks the active one anew."""
+        fleet = self.shop.fleet
+        active, *others = fleet.engines()
+        return [await self.described(active, refresh), *filter(None, (fleet.known(name) for name in others))]
+
+    def require_engine(self) -> None:
+        """Refuse work that somebody waits for while the engine is unloaded or the server is stopping.
+
+        Raises:
+            EngineUnloaded, Unavailable: It is.
+        """
+        match self.shop.fleet.waiting_for():
+            case "engine unloaded":
+                raise EngineUnloaded("the engine is unloaded; load it again (POST /restart_server) to speak")
+            case "server stopping":
+                raise Unavailable("the server is stopping; ask again when it is back")
 
     # -- look ---------------------------------------------------------------------------------------------------
 
@@ -138,6 +197,7 @@ class JobService:
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        log_also_about(job_id=job.id)
         return job
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
@@ -157,13 +217,12 @@ class JobService:
         if job.status.is_terminal:
             return job_status(job, None, None, self.shop.clock(), root)
         waiting_for = await self.scheduler.waiting_for(job)
-        place = self.scheduler.overview.place(job.id, self.workers)
+        place = self.scheduler.overview.place(job.id, self.workers(job.request.engine))
         return job_status(job, place, waiting_for, self.shop.clock(), root)
 
-    @property
-    def workers(self) -> int:
-        """Segments of one long text that are spoken at once."""
-        return sum(not slot.express for slot in self.shop.fleet.slots()) or 1
+    def workers(self, engine: str) -> int:
+        """Segments of one long text that this engine speaks at once."""
+        return sum(not slot.express and engine in slot.engines for slot in self.shop.fleet.slots()) or 1
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
@@ -172,11 +231,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger)
-
-    def result_path(self, job: Job) -> Path | None:
-        """Where the finished file lies on this machine; None when there is none, or when it lies in a bucket."""
-        return self.shop.results.local_path(job.result.name) if job.result else None
+        return Library(self.settings, self.shop.ledger, self._probing)
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
@@ -236,14 +291,13 @@ class JobService:
         self.settings = self.settings.model_copy(update={name: getattr(settings, name) for name in sections})
 
     async def load_engine(self, settings: Settings) -> None:
-        """Load the engine anew, with its settings as they are now; jobs go on.
+        """Load the active engine anew, or another one, with the settings as they are now; jobs go on.
 
         Raises:
             EngineError: It cannot be loaded; what ran before goes on.
         """
-        choice = engine_choice(settings)
-        await self.shop.fleet.load(replace(choice, engine=self.settings.engine.name))
-        self.apply(settings, (name for name in _ENGINE_SECTIONS if name != "engine"))
+        await self.shop.fleet.load(engine_choice(settings, self.shop.installed_engines(settings)))
+        self.apply(settings, _ENGINE_SECTIONS)
 
     # -- change -------------------------------------------------------------------------------------------------
 
@@ -308,10 +362,17 @@ class JobService:
             NotFound, Gone: As in :meth:`living`.
         """
         before = await self.shop.ledger.purge_job((await self.living(job_id, caller)).id)
+        failpoint("job.purged")
         self.scheduler.forget(job_id)
         if before.result:
             await drop(self.shop.results, before.result.name)
             await drop_renditions(self.shop, before)
+
+
+async def settle(fleet: Fleet, scheduler: Scheduler) -> None:
+    """Begin nothing more; segments in flight get a moment to finish, the rest is spoken after the next start."""
+    scheduler.pause()
+    await fleet.stop(_DRAIN_S)
 
 
 def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
@@ -329,8 +390,16 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
     )
 
 
-def engine_choice(settings: Settings) -> EngineChoice:
-    """The engine that the settings name."""
+def engine_choice(settings: Settings, installed: Mapping[str, str]) -> EngineChoice:
+    """The engines that the settings name.
+
+    Args:
+        settings: Which, and how they are run.
+        installed: See :attr:`Shop.installed_engines`.
+    """
+    named = settings.engine.others
+    others = {name for name, lacks in installed.items() if not lacks} if "*" in named else set[str]()
+    others |= set(named) - {"*"}
     return EngineChoice(
         engine=settings.engine.name,
         voices_dir=settings.tts_engine.predefined_voices_path,
@@ -338,6 +407,18 @@ def engine_choice(settings: Settings) -> EngineChoice:
         device=settings.tts_engine.device,
         default_voice=settings.tts_engine.default_voice_id or None,
         clips_dir=settings.data_dir / "clips",
+        others=tuple(sorted(others - {settings.engine.name})),
+        setups={name: _setup(settings.engines.run(name)) for name in settings.engines.named()},
+    )
+
+
+def _setup(run: EngineRun) -> EngineSetup:
+    return EngineSetup(
+        python=run.python or None,
+        device=run.device or None,
+        threads=run.threads or None,
+        processes=run.processes or None,
+        memory_cap_bytes=None if run.memory_cap_mb is None else run.memory_cap_mb * _MB,
     )
 
 
