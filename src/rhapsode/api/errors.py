@@ -179,8 +179,9 @@ def _on_http(request: Request, error: Exception, routes: Sequence[Route]) -> JSO
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     headers = error.headers
     if error.status_code == _NOT_ALLOWED:  # Starlette knows the methods of the first route alone that fits
-        found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-        headers = {"Allow": ", ".join(sorted(set().union(*found)))}
+        fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in fitting if route.path == fitting[0].path for method in route.methods or ()}
+        headers = {"Allow": ", ".join(sorted(methods))}
     return problem(error.status_code, code, str(error.detail), headers=headers)
 
 
