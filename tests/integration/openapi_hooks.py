@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from typing import Any
 
 import schemathesis
 from schemathesis import Case, GenerationMode, HookContext
@@ -12,7 +13,7 @@ _CHOOSE = random.Random(1)
 
 
 @schemathesis.hook
-def before_call(context: HookContext, case: Case, kwargs: dict[str, object]) -> None:
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, object]) -> None:
     """Put ids in place that exist."""
     del context, kwargs
     mode = case.meta.generation.mode if case.meta else None

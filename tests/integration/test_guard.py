@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from rhapsode.api.app import routes as all_routes
 from rhapsode.api.context import SameSite
@@ -74,7 +75,7 @@ async def test_a_websocket_under_a_foreign_name_is_refused(server: Server) -> No
     port = httpx.URL(server.url).port
     with pytest.raises(InvalidStatus) as refused:
         async with connect(
-            "ws://evil.example/ws", host="127.0.0.1", port=port, origin="http://evil.example", proxy=None
+            "ws://evil.example/ws", host="127.0.0.1", port=port, origin=Origin("http://evil.example"), proxy=None
         ):
             pass
     assert refused.value.response.status_code == 403

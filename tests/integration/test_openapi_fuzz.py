@@ -49,8 +49,8 @@ async def known_ids(server: ServerProcess) -> dict[str, list[str]]:
 @pytest.mark.timeout(120 if not EXAMPLES else 3_600)
 async def test_nothing_that_can_be_sent_is_too_much(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "server", {"auth": {"mode": "off"}, "fleet": {"express_threads": 1}})
-    await server.start()
     try:
+        await server.start()
         env = {
             **os.environ,
             "RHAPSODE_KNOWN_IDS": json.dumps(await known_ids(server)),

@@ -45,7 +45,7 @@ async def _look(found: Metrics, service: JobService) -> None:
         found.ready.labels(check).set(state == "ok")
     for name, store in (("takes", shop.takes), ("results", shop.results)):
         try:
-            space = await store.free_bytes()
+            space: float | None = await store.free_bytes()
         except OSError:  # which "ready" tells of
             space = math.nan
         if space is not None:
