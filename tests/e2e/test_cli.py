@@ -33,6 +33,7 @@ from rhapsode.model import JobStatus
 ROOT = Path(__file__).parents[2]
 ENV: Mapping[str, str] = {
     "RHAPSODE_ENGINE__NAME": "tone",
+    "RHAPSODE_ENGINE__ALSO": "",
     "RHAPSODE_FLEET__BULK_SLOTS": "2",
     "RHAPSODE_FLEET__EXPRESS_THREADS": "-1",
     "RHAPSODE_LIMITS__MIN_FREE_DISK_MB": "0",
