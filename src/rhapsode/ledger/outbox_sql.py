@@ -215,7 +215,7 @@ def _add_endpoint(tx: Transaction, endpoint: Endpoint, limit: int) -> None:
 
 
 def _change_endpoint(tx: Transaction, endpoint: Endpoint) -> Endpoint | None:
-    changed = tx.run(
+    changed = tx.count(
         _CHANGE,
         endpoint=endpoint.id,
         new_url=endpoint.url,
@@ -233,7 +233,7 @@ def _change_endpoint(tx: Transaction, endpoint: Endpoint) -> Endpoint | None:
 
 def _remove_endpoint(tx: Transaction, endpoint_id: str) -> bool:
     tx.run(_GIVE_UP, endpoint=endpoint_id, because="not sent: the endpoint was deleted")
-    return tx.run(_REMOVE, endpoint=endpoint_id) > 0
+    return tx.count(_REMOVE, endpoint=endpoint_id) > 0
 
 
 def _add_test(tx: Transaction, endpoint_id: str) -> Delivery | None:
@@ -277,7 +277,7 @@ def _settle(tx: Transaction, delivery_id: str, outcome: Outcome) -> None:
 
 
 def _drop(tx: Transaction, ids: Sequence[str], before: float) -> int:
-    return sum(tx.run(_DROP, delivery=id_, before=before) for id_ in ids)
+    return sum(tx.count(_DROP, delivery=id_, before=before) for id_ in ids)
 
 
 def _to_endpoint(row: Row) -> Endpoint:
