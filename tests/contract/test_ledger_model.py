@@ -291,4 +291,4 @@ def test_any_sequence_of_calls_gives_what_the_model_says(
         derandomize=True,
         database=None,
     )
-    run_state_machine_as_test(lambda: LedgerMachine(make()), settings=rules)
+    run_state_machine_as_test(lambda: LedgerMachine(make()), settings=rules)  # type: ignore[arg-type] # a factory will do

@@ -61,7 +61,7 @@ def test_migrations_build_the_schema(url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname <> 'x'"
-        found = dict(connection.execute(sa.text(indexes)).all())
+        found: dict[str, str] = dict(connection.execute(sa.text(indexes)).all())
         connection.execute(sa.text("CREATE SCHEMA fresh"))
         connection.execute(sa.text("SET search_path = fresh"))
         metadata.create_all(connection)

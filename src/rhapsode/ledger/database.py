@@ -41,6 +41,11 @@ class Database(Protocol):
         """Whether the writer waits until it is known how a transaction ended. For any thread."""
         ...
 
+    @property
+    def sparing(self) -> bool:
+        """Whether a savepoint costs so much that a group is better done again when one is missed."""
+        ...
+
     def close(self) -> None:
         """Close all connections."""
         ...
@@ -92,6 +97,10 @@ class Database(Protocol):
         """The rows that a statement gives."""
         ...
 
+    def query_all(self, statements: Sequence[tuple[str, Values]]) -> Sequence[Sequence[Sequence[Any]]]:
+        """The rows that each of these statements gives, run one after another, with one wait for all."""
+        ...
+
     def run(self, sql: str, values: Values) -> None:
         """Run a statement; an error may show with the next one, at :meth:`keep` at the latest."""
         ...
@@ -100,8 +109,8 @@ class Database(Protocol):
         """Run a statement; how many rows it changed."""
         ...
 
-    def run_many(self, sql: str, rows: Sequence[Values]) -> None:
-        """Run a statement once per row; errors as for :meth:`run`."""
+    def insert(self, table: sa.Table, rows: Sequence[Values]) -> None:
+        """Insert rows that name every column; errors as for :meth:`run`."""
         ...
 
     def savepoint(self) -> None:

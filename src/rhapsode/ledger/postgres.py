@@ -15,7 +15,6 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from psycopg.adapt import Loader
-from psycopg.types.string import StrDumperUnknown
 
 from rhapsode.errors import LeaseLost, LedgerError, LedgerUnavailable
 from rhapsode.ledger import migrate
@@ -62,17 +61,8 @@ class _IntLoader(Loader):
         return int(bytes(data))
 
 
-class _TextDumper(StrDumperUnknown):
-    """PostgreSQL cannot hold U+0000 in texts; U+FFFD keeps its place, so that positions stay true. It says nothing aloud."""
-
-    def dump(self, obj: str) -> bytes | bytearray | memoryview | None:
-        """The text in UTF-8."""
-        return super().dump(obj.replace("\x00", "\ufffd") if "\x00" in obj else obj)
-
-
 def _adapt(connection: "psycopg.Connection[Any]") -> None:
     connection.adapters.register_loader("numeric", _IntLoader)
-    connection.adapters.register_dumper(str, _TextDumper)
 
 
 class PostgresDatabase:
@@ -87,6 +77,7 @@ class PostgresDatabase:
     """
 
     shared = True
+    sparing = True
 
     def __init__(self, url: sa.URL) -> None:
         self.name = url.render_as_string(hide_password=True)
@@ -116,6 +107,7 @@ class PostgresDatabase:
         self._committing = False
         self._transaction_id = ""
         self._epoch = 0
+        self._inserts: dict[sa.Table, str] = {}
         self._wait_s = _WAIT_S[0]
         self._connect_at = 0.0
         self._stopped = threading.Event()
@@ -203,9 +195,12 @@ class PostgresDatabase:
             raise LeaseLost("This node was silent for too long, and others have taken over its jobs; it begins anew.")
 
     def query(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:  # noqa: D102
-        cursor = self._send(sql, values)
+        return self.query_all([(sql, values)])[0]
+
+    def query_all(self, statements: Sequence[tuple[str, Values]]) -> Sequence[Sequence[Sequence[Any]]]:  # noqa: D102
+        cursors = [self._send(sql, values) for sql, values in statements]
         self._answers()
-        return cursor.fetchall()
+        return [cursor.fetchall() for cursor in cursors]
 
     def run(self, sql: str, values: Values) -> None:  # noqa: D102
         self._send(sql, values)
@@ -216,9 +211,16 @@ class PostgresDatabase:
         self._answers()
         return cursor.rowcount
 
-    def run_many(self, sql: str, rows: Sequence[Values]) -> None:  # noqa: D102
-        for row in rows:
-            self.run(sql, row)
+    def insert(self, table: sa.Table, rows: Sequence[Values]) -> None:  # noqa: D102
+        if not rows:
+            return
+        sql = self._inserts.get(table)
+        if sql is None:
+            dialect = self._engine.dialect
+            names = ", ".join(dialect.identifier_preparer.format_column(column) for column in table.c)
+            arrays = ", ".join(f"%({column.name})s::{column.type.compile(dialect)}[]" for column in table.c)
+            sql = self._inserts[table] = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
+        self.run(sql, {column.name: [row[column.name] for row in rows] for column in table.c})
 
     def savepoint(self) -> None:  # noqa: D102
         self._send("SAVEPOINT command")
@@ -292,7 +294,12 @@ class PostgresDatabase:
         if self._connection is None:
             raise psycopg.OperationalError("the connection is closed")
         cursor = self._connection.cursor()
-        return cursor.execute(sql.encode(), values)
+        try:
+            return cursor.execute(sql.encode(), values)
+        except psycopg.DataError:
+            if values is None or (cleaned := _without_nul(values)) == values:
+                raise
+            return cursor.execute(sql.encode(), cleaned)
 
     def _answers(self) -> None:
         """Wait for the answers to all that was sent; raises the first error among them.
@@ -416,6 +423,17 @@ class PostgresDatabase:
                 f"{', '.join(sorted(stored))}). Nothing was changed. Install that version again, or name another database."
             )
         return next(iter(stored), None)
+
+
+def _without_nul(values: Values) -> Values:
+    """PostgreSQL cannot hold U+0000 in texts; U+FFFD keeps its place, so that positions stay true. Neither is spoken."""
+
+    def clean(value: object) -> object:
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+
+    return {name: clean(value) for name, value in values.items()}
 
 
 def _options(url: sa.URL, more: str) -> dict[str, str]:

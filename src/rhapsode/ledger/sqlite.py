@@ -60,6 +60,7 @@ class SqliteDatabase:
     shared = False
     available = True
     settling = False
+    sparing = False
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -71,6 +72,7 @@ class SqliteDatabase:
                 _check(self.path)
             self._engine = _engine(self.path, _WRITER_PRAGMAS, 1)
             self._syncs = True
+            self._inserts: dict[sa.Table, str] = {}
             self._readers = _engine(self.path, _READER_PRAGMAS, READERS)
             try:
                 _migrate(self._engine)
@@ -128,13 +130,19 @@ class SqliteDatabase:
         rows: list[Sequence[Any]] = self._cursor.execute(sql, values).fetchall()
         return rows
 
+    def query_all(self, statements: Sequence[tuple[str, Values]]) -> Sequence[Sequence[Sequence[Any]]]:  # noqa: D102
+        return [self.query(sql, values) for sql, values in statements]
+
     def run(self, sql: str, values: Values) -> None:  # noqa: D102
         self._cursor.execute(sql, values)
 
     def count(self, sql: str, values: Values) -> int:  # noqa: D102
         return self._cursor.execute(sql, values).rowcount
 
-    def run_many(self, sql: str, rows: Sequence[Values]) -> None:  # noqa: D102
+    def insert(self, table: sa.Table, rows: Sequence[Values]) -> None:  # noqa: D102
+        sql = self._inserts.get(table)
+        if sql is None:
+            sql = self._inserts[table] = self.compile(table.insert())[0]
         self._cursor.executemany(sql, rows)
 
     def savepoint(self) -> None:  # noqa: D102

@@ -12,7 +12,6 @@ from rhapsode.ledger.schema import events, marks
 from rhapsode.model import Event, Job
 
 _ADVANCE = sa.update(marks).values(newest_pos=marks.c.newest_pos + sa.bindparam("more")).returning(marks.c.newest_pos)
-_INSERT_EVENTS = events.insert()
 
 
 class Transaction:
@@ -25,12 +24,14 @@ class Transaction:
         epoch: Of this node; fences its writes.
         now: Time of the current command, seconds since the epoch.
         events: Emitted so far.
+        has_written: Whether the current command has sent anything that may change a row.
     """
 
     def __init__(self, database: Database, epoch: int, clock: Callable[[], float]) -> None:
         self.epoch = epoch
         self.now = 0.0
         self.events: list[Event] = []
+        self.has_written = False
         self._database = database
         self._compiled: dict[sa.Executable, tuple[str, Mapping[str, Any]]] = {}
         self._clock = clock
@@ -45,6 +46,11 @@ class Transaction:
         sql, constants = self._compile(statement)
         return self._database.query(sql, {**constants, **values})
 
+    def several(self, *statements: tuple[sa.Executable, Mapping[str, Any]]) -> Sequence[Sequence[Row]]:
+        """The rows of each of these statements, run in this order; over a network that is one round trip."""
+        compiled = [(*self._compile(statement), values) for statement, values in statements]
+        return self._database.query_all([(sql, {**constants, **values}) for sql, constants, values in compiled])
+
     def run(self, statement: sa.Executable, **values: Any) -> None:
         """Run a statement that returns no rows. Its error, if any, may come later in this command."""
         sql, constants = self._compile(statement)
@@ -55,10 +61,10 @@ class Transaction:
         sql, constants = self._compile(statement)
         return self._database.count(sql, {**constants, **values})
 
-    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement without constants once per row, each of which names every parameter."""
-        sql, _ = self._compile(statement)
-        self._database.run_many(sql, rows)
+    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that name every column."""
+        self.has_written = True
+        self._database.insert(table, rows)
 
     def emit(self, job_id: str, seq: int, type_: str, data: Mapping[str, object], job: Job | None = None) -> None:
         """Write an event, to be published once it is durable, with ``job``. ``seq`` comes from the job row's counter.
@@ -75,8 +81,9 @@ class Transaction:
     # -- for the writer -----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Take the time for the next command."""
+        """Begin the next command."""
         self.now = self._clock()
+        self.has_written = False
 
     def store_events(self) -> None:
         """Give the events their places among all events, without gaps and in the order of the commits, and write them."""
@@ -97,9 +104,10 @@ class Transaction:
             }
             for event in self.events
         ]
-        self.run_many(_INSERT_EVENTS, rows)
+        self.insert(events, rows)
 
     def _compile(self, statement: sa.Executable) -> tuple[str, Mapping[str, Any]]:
+        self.has_written |= not isinstance(statement, sa.Select)
         compiled = self._compiled.get(statement)
         if compiled is None:
             compiled = self._compiled[statement] = self._database.compile(statement)

@@ -32,7 +32,6 @@ _BY_KEY = sa.select(*JOB_COLUMNS).where(
 )
 _FINGERPRINT = jobs.c.keys().index("fingerprint")
 _INSERT = jobs.insert()
-_INSERT_TEXT = job_texts.insert()
 _START = (
     sa.update(jobs)
     .where(OWNED, jobs.c.status == JobStatus.QUEUED.value)
@@ -173,8 +172,8 @@ def insert_job(tx: Transaction, values: Mapping[str, Any], text: str) -> Job:
     """
     tx.run(_INSERT, **values)
     try:
-        tx.run_many(
-            _INSERT_TEXT,
+        tx.insert(
+            job_texts,
             [
                 {"job_id": values["id"], "piece": piece, "text": text[start : start + TEXT_PIECE]}
                 for piece, start in enumerate(range(0, len(text), TEXT_PIECE))

@@ -46,6 +46,10 @@ class _Command:
     error: Exception | None = None
 
 
+class _SavepointMissed(Exception):
+    """Do the group again, with savepoints."""
+
+
 def exit_process(error: LedgerError) -> None:
     """End this process at once: after a failed fsync nobody knows what is on disk; a restart reads it anew."""
     log.critical("%s", error)
@@ -194,6 +198,14 @@ class Writer:
                     raise
                 self._start_over(group)
 
+    def _commit(self, group: Sequence[_Command]) -> None:
+        alone = len(group) == 1
+        try:
+            self._run_all(group, savepoints=not (alone or self._database.sparing))
+        except _SavepointMissed:
+            self._start_over(group)
+            self._run_all(group, savepoints=True)
+
     def _start_over(self, group: Sequence[_Command]) -> None:
         self._transaction.events.clear()
         for command in group:
@@ -201,36 +213,42 @@ class Writer:
         if self._database.in_transaction():
             self._database.rollback()
 
-    def _commit(self, group: Sequence[_Command]) -> None:
+    def _run_all(self, group: Sequence[_Command], savepoints: bool) -> None:
         if self._fatal is not None:
             raise self._fatal
         transaction = self._transaction
         self._database.begin(any(command.lasting for command in group), transaction.epoch)
         for command in group:
-            self._attempt(command, alone=len(group) == 1)
+            self._attempt(command, savepoints, alone=len(group) == 1)
         if self._database.in_transaction():
             transaction.store_events()
             self._database.commit(told=bool(transaction.events))
 
-    def _attempt(self, command: _Command, alone: bool) -> None:
-        """Run one command; when it raises, undo what it did and keep the error as its outcome."""
+    def _attempt(self, command: _Command, savepoint: bool, alone: bool) -> None:
+        """Run one command; when it raises, undo what it did and keep the error as its outcome.
+
+        Raises:
+            _SavepointMissed: There is something to undo, and no savepoint to go back to.
+        """
         transaction, database = self._transaction, self._database
         transaction.tick()
         emitted = len(transaction.events)
-        if not alone:
+        if savepoint:
             database.savepoint()
         try:
             command.result = command.function(transaction)
-            database.keep(savepoint=not alone)
+            database.keep(savepoint=savepoint)
         except Exception as error:
             if database.trouble(error) is not Trouble.COMMAND:
                 raise
             command.error = database.explain(error)
             del transaction.events[emitted:]
-            if alone:
-                database.rollback()
-            else:
+            if savepoint:
                 database.undo()
+            elif alone:
+                database.rollback()
+            elif transaction.has_written or command.error is not error:
+                raise _SavepointMissed from error
 
     def _give_up(self, error: Exception) -> RhapsodeError:
         """Roll the group back; what its callers are told."""
