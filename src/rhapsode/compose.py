@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -13,6 +14,7 @@ from rhapsode.datadir import secret_key
 from rhapsode.engines.registry import engine_names
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -75,7 +77,11 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         LedgerError: The ledger cannot be used.
     """
     ttl_s = settings.job_queue.job_ttl_hours * 3600
-    ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
+    ledger = SqlLedger(
+        settings.ledger.url or settings.data_dir / "ledger.db",
+        ttl_s=ttl_s,
+        node=settings.ledger.node or _node_name(settings),
+    )
     takes = LocalBlobs(settings.data_dir / "takes")
     renditions = LocalBlobs(settings.data_dir / "renditions", fan_out=False)
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
@@ -84,6 +90,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        if ledger.shared:  # all nodes sign alike: with the key of the first
+            key = bytes.fromhex(await ledger.secret("webhook.key", key.hex()))
         yield Shop(
             ledger=ledger,
             takes=takes,
@@ -104,6 +112,11 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         takes.close()
         results.close()
         renditions.close()
+
+
+def _node_name(settings: Settings) -> str:
+    """One that no other node has, and the same after a restart: the lock of the data directory sees to it."""
+    return f"{socket.gethostname()}:{settings.data_dir}"
 
 
 @asynccontextmanager
@@ -147,7 +160,8 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
         try:
             await asyncio.gather(shop.fleet.start(), shop.planner.start())
             await scheduler.start(await shop.ledger.adopt())
-            async with sweeping(shop, settings), sending(shop, settings):
+            keeping = _in_background(NodeKeeper(shop.ledger, scheduler).run())
+            async with keeping, sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
             scheduler.pause()

@@ -163,6 +163,26 @@ class JobQueue(Section):
     output_path: Path = _setting(Path("outputs"), "Folder of the results.", special="unset = paths.output")
 
 
+class Ledger(Section):
+    """Where jobs are recorded."""
+
+    url: str = _setting(
+        "",
+        "Database that several nodes share, such as postgresql://rhapsode:password@db/rhapsode.",
+        special="empty = ledger.db in the data directory",
+    )
+    node: str = _setting(
+        "", "Name of this node; no two that run may have the same.", special="empty = host name and data directory"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not re.match(r"postgres(ql)?://[^/]*/[^/?]+", value):
+            raise ValueError("must be empty or postgresql://user:password@host/database")
+        return re.sub(r"^postgres://", "postgresql://", value)
+
+
 class Fleet(Section):
     """The worker processes."""
 
@@ -347,6 +367,7 @@ class Settings(BaseModel):
     audio_output: AudioOutput = AudioOutput()
     audio_processing: AudioProcessing = AudioProcessing()
     job_queue: JobQueue = JobQueue()
+    ledger: Ledger = Ledger()
     fleet: Fleet = Fleet()
     scheduler: Scheduler = Scheduler()
     limits: Limits = Limits()

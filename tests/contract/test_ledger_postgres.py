@@ -13,8 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from rhapsode.errors import LeaseLost, LedgerError, LedgerUnavailable, Refused
-from rhapsode.ledger.base import Beat
-from rhapsode.ledger.nodes import LEASE_S
+from rhapsode.ledger.base import LEASE_S, Beat
 from rhapsode.ledger.postgres import PostgresDatabase
 from rhapsode.ledger.schema import metadata
 from rhapsode.ledger.sql import SqlLedger

@@ -187,7 +187,7 @@ def _port(settings: Settings) -> Finding:
 
 def _ledger(settings: Settings) -> Finding:
     path = settings.data_dir / "ledger.db"
-    if not path.exists():
+    if not settings.ledger.url and not path.exists():
         return Finding("ledger", Verdict.OK, "not made yet")
 
     async def count() -> str:
@@ -201,7 +201,10 @@ def _ledger(settings: Settings) -> Finding:
     except DataDirInUse as error:
         return Finding("ledger", Verdict.WARN, str(error), "run doctor again when the server answers")
     except RhapsodeError as error:
-        return Finding("ledger", Verdict.FAIL, str(error), f"move {path} away, or restore it from a backup")
+        mend = (
+            "correct ledger.url, or start the database" if settings.ledger.url else f"move {path} away, or restore it"
+        )
+        return Finding("ledger", Verdict.FAIL, str(error), mend)
 
 
 def _codecs() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.errors import LedgerError, LedgerUnavailable, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,15 @@ class Patience:
                     return await call()
                 except (StorageFull, LedgerError, OSError) as error:
                     log.warning("%s; trying again in %g s", error, _AGAIN_S)
-                    self._held_up[me] = "disk space" if isinstance(error, StorageFull) else f"storage: {error}"
+                    self._held_up[me] = _reason(error)
                     await asyncio.sleep(_AGAIN_S)
         finally:
             if self._held_up.pop(me, None) and not self._held_up:
                 for callback in self._on_over:
                     callback()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LedgerUnavailable):
+        return "database"
+    return "disk space" if isinstance(error, StorageFull) else f"storage: {error}"

@@ -64,11 +64,11 @@ class RedoJoiner(Joiner):
         try:
             revised = await shop.ledger.complete_redo(self._job.fence, old.revision, result)
         except (Refused, StorageFull):  # nothing half-done stays behind
-            await shop.results.delete(name)
+            await self._withdraw(name)
             raise
         if revised is None:
             if not await shop.ledger.known_results([name]):  # another redo may have made one of this name
-                await shop.results.delete(name)
+                await self._withdraw(name)
             return False
         await self._save(revised, name)
         await drop_renditions(shop, parent)

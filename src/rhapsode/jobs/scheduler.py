@@ -114,7 +114,11 @@ class Scheduler:
         """Why nothing of the job can run now, or None when its turn will come."""
         if self._disk_full:
             return "disk space"
-        return self._shop.patience.waiting_for or self._shop.fleet.waiting_for(job.request.engine)
+        return (
+            self._shop.ledger.waiting_for()
+            or self._shop.patience.waiting_for
+            or self._shop.fleet.waiting_for(job.request.engine)
+        )
 
     @property
     def disk_full(self) -> bool:
@@ -130,6 +134,27 @@ class Scheduler:
         if self._active() < _MAX_RUNS:
             self._activate(job.id, job, head)
         self.kick()
+
+    def adopt(self, jobs: Iterable[Waiting]) -> None:
+        """Jobs that were another node's are this one's now."""
+        for waiting in jobs:
+            self._enrol(waiting)
+        self.kick()
+
+    def forget_all(self) -> None:
+        """No job is this node's any more."""
+        for job_id in list(self.overview):
+            self.forget(job_id)
+
+    def at_hand(self, job_id: str) -> Job | None:
+        """The job as it is known here, while it is in work."""
+        run = self._runs.get(job_id)
+        return run.job if run else None
+
+    @property
+    def spare_slots(self) -> int:
+        """How many segments more could be spoken at once by a node that has nothing to do; else 0."""
+        return 0 if len(self.overview) or self._disk_full else len(self._shop.fleet.free_slots())
 
     def forget(self, job_id: str) -> None:
         """The job ended or was cancelled: nothing more of it is given away."""
@@ -189,7 +214,7 @@ class Scheduler:
         try:
             job = job or await self._shop.ledger.get_job(job_id)
             engine = (await self._shop.fleet.describe()).info
-            if job is None or job.deleted or job.status.is_terminal:
+            if job is None or job.deleted or job.status.is_terminal or job.epoch != self._shop.ledger.epoch:
                 self.order.remove(job_id)
                 self.overview.remove(job_id)
             elif job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
@@ -236,11 +261,14 @@ class Scheduler:
         await asyncio.sleep(_AGAIN_S)
         if run:
             await run.resting.wait()
-            ledger = self._shop.ledger
-            for state in await ledger.segments(job_id, status=SegmentStatus.RUNNING):
-                await ledger.release_segment(run.job.fence, state.segment.index, state.attempt)
+            await self._shop.patiently(self._release_all, run.job)
         self.order.set_eligible(job_id, True)
         self.kick()
+
+    async def _release_all(self, job: Job) -> None:
+        ledger = self._shop.ledger
+        for state in await ledger.segments(job.id, status=SegmentStatus.RUNNING):
+            await ledger.release_segment(job.fence, state.segment.index, state.attempt)
 
     def _on_ready(self, job_id: str) -> None:
         run = self._runs.get(job_id)
@@ -252,7 +280,7 @@ class Scheduler:
 
     def kick(self) -> None:
         """Fill every free slot that something can be found for."""
-        if self._stopping or self._disk_full or self._shop.patience.waiting_for:
+        if self._stopping or self._disk_full or self._shop.patience.waiting_for or self._shop.ledger.waiting_for():
             return
         free = [slot for slot in self._shop.fleet.free_slots() if slot.id not in self._busy]
         has_express = any(slot.express for slot in self._shop.fleet.slots())
@@ -330,6 +358,13 @@ class Scheduler:
     def _on_event(self, event: Event) -> None:
         if event.type in END_EVENTS:
             self.forget(event.job_id)
+        elif event.type == "job.updated" and event.job_id in self.overview:  # perhaps on another node
+            self._spawn(self._look_again(event.job_id))
+
+    async def _look_again(self, job_id: str) -> None:
+        job = await self._shop.patiently(self._shop.ledger.get_job, job_id)
+        if job and not job.status.is_terminal:
+            self.changed(job)
 
     def updated(self, job: Job) -> None:
         """The ledger holds a newer state of this job."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.errors import Conflict, EngineUnloaded, Gone, LedgerUnavailable, NotFound, StorageFull, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
@@ -132,10 +132,18 @@ class JobService:
         Raises:
             NotFound: No such job; any malformed id, and a job that the caller may not see, is simply unknown.
         """
-        job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
+        job = await self._find(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
         return job
+
+    async def _find(self, job_id: str) -> Job | None:
+        try:
+            return await self.shop.ledger.get_job(job_id)
+        except LedgerUnavailable:  # what is at hand of a job in work can be told, and that it waits
+            if job := self.scheduler.at_hand(job_id):
+                return job
+            raise
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """The job, unless it is a tombstone.
@@ -184,6 +192,7 @@ class JobService:
         except OSError as error:
             store = str(error)
         return {
+            "ledger": self.shop.ledger.waiting_for() or "ok",
             "store": store,
             "disk": "full" if self.scheduler.disk_full else "ok",
             "workers": self.shop.fleet.waiting_for() or "ok",

@@ -123,6 +123,11 @@ class JobFilter:
     batch_id: str | None = None
 
 
+BEAT_S = 2.0
+"""Time between two heartbeats of a node."""
+LEASE_S = 9.0
+"""Silence after which a node is given up: a few heartbeats, and with what follows less than 15 s."""
+
 ALL_JOBS = JobFilter()
 EXCERPT_OF = 800
 """Characters of a text that its excerpt is made of: white space may be most of them."""

@@ -1,7 +1,7 @@
 """Nodes and their leases, as commands of the writer.
 
 A job belongs to the node in whose epoch it is. A node renews the lease of all its jobs at once, with one heartbeat on the
-ledger's clock. One that is silent for longer than :data:`LEASE_S` is ended by another node, which in the same transaction takes
+ledger's clock. One that is silent for longer than :data:`rhapsode.ledger.base.LEASE_S` is ended by another node, which in the same transaction takes
 over its jobs; from then on it can write nothing (see :meth:`rhapsode.ledger.database.Database.begin`).
 """
 
@@ -10,15 +10,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from rhapsode.ledger.base import Beat, Waiting
+from rhapsode.ledger.base import LEASE_S, Beat, Waiting
 from rhapsode.ledger.rows import Row
 from rhapsode.ledger.schema import LIVE, RUNNING_SEGMENT, UNFINISHED, insert, jobs, nodes, secrets, segments
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.transitions import cancel_job
 from rhapsode.model import JobStatus, Priority, SegmentStatus
 
-LEASE_S = 9.0
-"""Silence after which a node is given up: a few heartbeats, and with what follows less than 15 s."""
 _LEFT = 1.0
 """A node seen before this has left by itself."""
 

@@ -362,6 +362,7 @@ class SqlOutbox(OutboxLedger):
 
     def on_due(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
+        self._store.on_lead.append(callback)
 
     def secret_of(self, owner: str) -> str:
         digest = hmac.new(self._key, b"webhooks/" + owner.encode(), hashlib.sha256).digest()
@@ -403,6 +404,8 @@ class SqlOutbox(OutboxLedger):
         return self._told(await self._store.write(_replay, delivery_id))
 
     async def due(self, now: float, busy: Collection[str], urls: Collection[str], limit: int) -> Sequence[Due]:
+        if not self._store.leads:  # one node sends for all
+            return ()
         found = await self._store.read(_list_due, now, busy, urls, limit)
         return [Due(delivery, url, secret or self.secret_of(delivery.owner)) for delivery, url, secret in found]
 

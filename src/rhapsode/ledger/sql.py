@@ -67,7 +67,7 @@ class SqlLedger(Ledger):
         return await self.store.open()
 
     async def close(self) -> None:
-        await self.store.close()
+        await self.store.close(nodes.leave)
 
     def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
         self.store.on_event(callback)
@@ -96,7 +96,9 @@ class SqlLedger(Ledger):
         except LeaseLost:
             await self.store.begin_again()
             beat = replace(await self._write(nodes.beat, False, self._ttl_s), lost=True)
-        self.store.leads = beat.leads
+        begins, self.store.leads = beat.leads and not self.store.leads, beat.leads
+        for callback in self.store.on_lead if begins else ():
+            callback()
         return beat
 
     async def take_over(self, most: int) -> Sequence[Waiting]:

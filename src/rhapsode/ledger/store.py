@@ -10,7 +10,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from rhapsode.errors import LedgerError
-from rhapsode.ledger import nodes
 from rhapsode.ledger.backend import READERS, ConnectionStale
 from rhapsode.ledger.database import Database, open_database
 from rhapsode.ledger.news import News
@@ -44,6 +43,8 @@ class Store:
         self.node = node
         self.leads = True
         """Whether this node does what one must do for all."""
+        self.on_lead: list[Callable[[], None]] = []
+        """Called when it begins to."""
         self._url_or_path = url_or_path
         self._clock = clock
         self._on_fatal = on_fatal
@@ -63,6 +64,7 @@ class Store:
         database = await asyncio.to_thread(open_database, self._url_or_path)
         epoch = await asyncio.to_thread(database.begin_epoch, self._clock(), self.node)
         self._database = database
+        self.leads = not database.shared
         self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
         if database.shared:
             self._news = News(self.read, self._publish)
@@ -71,14 +73,14 @@ class Store:
         self._writer = Writer(database, epoch, self._clock, publish, self._on_fatal)
         return epoch
 
-    async def close(self) -> None:
-        """Finish what was called and close."""
+    async def close(self, last_shared: Callable[[Transaction], object]) -> None:
+        """Finish what was called and close; ``last_shared`` is a last command where other nodes may go on."""
         if self._database is None or self._writer is None or self._readers is None:
             return
         if self._news is not None:
             await self._news.stop()
         self._database.stop_waiting()
-        await self._writer.close(nodes.leave if self._database.shared else None)
+        await self._writer.close(last_shared if self._database.shared else None)
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._database.close)
         self._database = self._writer = self._readers = self._news = None
