@@ -1,6 +1,7 @@
 """The composition root: the one place that chooses and wires concrete parts, for the server, the CLI and embedding programs."""
 
 import asyncio
+import importlib
 import os
 import socket
 import sys
@@ -8,10 +9,14 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
+from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
 from rhapsode.engines.registry import engine_names
+from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.nodes import NodeKeeper
@@ -67,6 +72,49 @@ def scheduler_options(settings: Settings) -> SchedulerOptions:
     )
 
 
+def blob_stores(settings: Settings) -> tuple[BlobStore, BlobStore, BlobStore]:
+    """Where takes, renditions and results lie.
+
+    Raises:
+        ConfigError: A bucket is named, and the extra for it is not installed.
+    """
+    if settings.blobs.url.startswith("file://"):
+        shared = Path(settings.blobs.url.removeprefix("file://"))
+        shared.mkdir(parents=True, exist_ok=True)
+        return (
+            LocalBlobs(shared / "takes"),
+            LocalBlobs(shared / "renditions", fan_out=False),
+            LocalBlobs(shared / "results", fan_out=False),
+        )
+    if not settings.blobs.url:
+        return (
+            LocalBlobs(settings.data_dir / "takes"),
+            LocalBlobs(settings.data_dir / "renditions", fan_out=False),
+            LocalBlobs(settings.job_queue.output_path, fan_out=False),
+        )
+    s3 = load_extra("rhapsode.blobs.s3", "s3", f"blobs.url = {settings.blobs.url}")
+    options = s3.S3Options(settings.blobs.url, settings.blobs.endpoint, settings.blobs.region)
+    scratch = settings.data_dir / "uploads"
+    takes, renditions, results = (
+        s3.S3Blobs(options, folder, scratch / folder) for folder in ("takes", "renditions", "results")
+    )
+    return takes, renditions, results
+
+
+def load_extra(module: str, extra: str, setting: str) -> Any:
+    """A backend that needs packages of its own, imported only when it is configured.
+
+    Raises:
+        ConfigError: They are not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rhapsode"):
+            raise
+        raise ConfigError(f"{setting} needs {error.name}: pip install 'rhapsode[{extra}]'") from error
+
+
 @asynccontextmanager
 async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     """Open the data directory and build the parts around it; nothing runs yet.
@@ -82,9 +130,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         ttl_s=ttl_s,
         node=settings.ledger.node or _node_name(settings),
     )
-    takes = LocalBlobs(settings.data_dir / "takes")
-    renditions = LocalBlobs(settings.data_dir / "renditions", fan_out=False)
-    results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
+    takes, renditions, results = blob_stores(settings)
     hub = EventHub()
     ledger.on_event(hub.publish)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")

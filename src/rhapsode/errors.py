@@ -13,6 +13,7 @@ RhapsodeError
 ├── Unavailable             cannot serve now; try again later
 │   ├── EngineUnloaded      the engine was unloaded by the operator
 │   ├── StorageFull         below the free-space watermark
+│   ├── StorageAway         the store of takes and results cannot be reached
 │   └── LedgerUnavailable   the ledger's database cannot be reached (a LedgerError, too)
 │       └── LeaseLost       the other nodes have given this one up
 ├── Refused                 a compare-and-set lost: fenced, or the status moved on
@@ -107,6 +108,10 @@ class EngineUnloaded(Unavailable):
 
 class StorageFull(Unavailable):
     """Free space is below the watermark."""
+
+
+class StorageAway(Unavailable):
+    """The store of takes and results cannot be reached, or refuses its owner. Work waits for it; nobody is charged."""
 
 
 class Refused(RhapsodeError):

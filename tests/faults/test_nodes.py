@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADOPTED_S = 15.0
 ACROSS_S = 1.0
-BOOK = {
+BOOK: dict[str, Any] = {
     "text": " ".join(f"Slow sentence number {n} of a long book." for n in range(1, 61)),
     "predefined_voice_id": "tone-slow",
     "chunk_size": 50,
@@ -85,14 +85,7 @@ async def nodes(durable: Postgres, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def node(folder: Path, name: str, url: str) -> ServerProcess:
     """A server with a data directory of its own, whose audio lies where that of the others does."""
-    server = ServerProcess(
-        folder / name, {"ledger": {"url": url}, "job_queue": {"output_path": str(folder / "shared" / "results")}}
-    )
-    server.data_dir.mkdir()
-    for kind in ("takes", "renditions"):
-        (folder / "shared" / kind).mkdir(parents=True, exist_ok=True)
-        (server.data_dir / kind).symlink_to(folder / "shared" / kind)
-    return server
+    return ServerProcess(folder / name, {"ledger": {"url": url}, "blobs": {"url": f"file://{folder / 'shared'}"}})
 
 
 @asynccontextmanager
@@ -223,7 +216,9 @@ async def _end_for_others(
             await waited_for
         before = {one: nodes.rows("SELECT * FROM jobs WHERE id = %s", one)[0] for one in (job_id, late)}
         for one in (job_id, late):
-            await second.until(one, lambda status: status["current_chunk"] > before[str(status["job_id"])].segments_done)
+            await second.until(
+                one, lambda status: status["current_chunk"] > before[str(status["job_id"])].segments_done
+            )
             assert nodes.rows("SELECT epoch FROM jobs WHERE id = %s", one)[0].epoch != before[one].epoch
         assert time.monotonic() - began < ADOPTED_S
         sleeper.process.send_signal(signal.SIGCONT)  # it wakes beside its successor

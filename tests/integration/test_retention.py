@@ -1,5 +1,6 @@
 """What is kept, what is swept and what is never touched, with a real service over a data directory and a clock in hand."""
 
+import asyncio
 import dataclasses
 import os
 import time
