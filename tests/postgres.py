@@ -42,11 +42,12 @@ class Postgres:
 
     Args:
         durable: Whether commits await the disk, as they do for users.
+        parent: Where its folder is made; by default that of temporary files.
     """
 
-    def __init__(self, durable: bool) -> None:
+    def __init__(self, durable: bool, parent: Path | None = None) -> None:
         self._binaries = binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="rh-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="rh-pg-", dir=parent))
         self._account: str | None = None
         if os.geteuid() == 0:  # it refuses to run as root
             self._account = next(name for name in _ACCOUNTS if name in {entry.pw_name for entry in pwd.getpwall()})
@@ -125,9 +126,9 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(*, durable: bool) -> Iterator[Postgres]:
+def running_postgres(*, durable: bool, parent: Path | None = None) -> Iterator[Postgres]:
     """A server of one's own."""
-    server = Postgres(durable)
+    server = Postgres(durable, parent)
     try:
         yield server
     finally:

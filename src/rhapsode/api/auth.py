@@ -83,7 +83,7 @@ class Gate:
 
     def _may_have_changed(self) -> bool:
         """Whether a first key may have been made on another node since it was looked."""
-        return self._shop.ledger.shared and not self._has_keys and time.monotonic() - self._looked_at > _FRESH_S
+        return not self._has_keys and time.monotonic() - self._looked_at > _FRESH_S and self._shop.ledger.shared
 
     def changed(self) -> None:
         """Keys or sessions were changed: what is remembered of them is void."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from itertools import takewhile
 
 from rhapsode.errors import RhapsodeError
-from rhapsode.jobs.events import END_EVENTS
+from rhapsode.jobs.events import END_EVENTS, Watch
 from rhapsode.jobs.shop import Shop
 from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
 
@@ -60,5 +60,16 @@ async def takes_in_order(
                     return
                 if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
                     raise JobEnded(job, job_id)
-            overdue = not await watch.wait(_POLL_S)
+            overdue = not await _news_of(index, watch)
             limit = _EDGE
+
+
+async def _news_of(index: int, watch: Watch) -> bool:
+    """Wait until segment ``index`` is done, or something else than a segment's end has happened; False when the time ran out."""
+    while await watch.wait(_POLL_S):
+        turned, watch.turned = watch.turned, False
+        done = index in watch.spoken
+        watch.spoken = {later for later in watch.spoken if later > index}
+        if turned or done:
+            return True
+    return False
