@@ -22,6 +22,7 @@ from typing import BinaryIO
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import page  # type: ignore[import-not-found] # found at run time
+import proxies  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -173,6 +174,23 @@ def _get(package: str, find: Callable[[], str | None], need: str, way_out: str) 
     raise SetupFailed(f"{package} cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
 
 
+def has_programs() -> bool:
+    """Whether everything is there that the checks need and pip cannot bring."""
+    return find_chromium() is not None and find_postgres() is not None and all(map(proxies.find, proxies.PLACES))
+
+
+def get_proxies() -> None:
+    """Have the reverse proxies of the guide.
+
+    Raises:
+        SetupFailed: One cannot be had.
+    """
+    try:
+        proxies.get()
+    except proxies.ProxiesFailed as error:
+        raise SetupFailed(str(error)) from None
+
+
 def _create_venv() -> None:
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -241,8 +259,7 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        tools = mode == "run" or (find_chromium() and find_postgres())
-        return 0 if is_ready(mode) and page.is_built() and tools else 1
+        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or has_programs()) else 1
     with _alone():
         try:
             if not is_ready(mode):
@@ -250,6 +267,7 @@ def main() -> int:
             make_page(mode)
             if mode == "test":
                 get_chromium()
+                get_proxies()
                 get_postgres()
         except SetupFailed as error:
             say(f"Failed. {error}")

@@ -19,11 +19,12 @@ from rhapsode.engines.registry import engine_names
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService, engine_choice
+from rhapsode.jobs.service import JobService, engine_choice, settle
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
@@ -34,8 +35,6 @@ from rhapsode.ledger.sql import SqlLedger
 from rhapsode.settings import Settings
 
 _MB = 1_000_000
-_DRAIN_S = 5.0
-"""What segments in flight get to finish when the server stops; the rest is spoken after the next start."""
 
 
 def fleet_options(settings: Settings) -> LocalFleetOptions:
@@ -133,16 +132,21 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     takes, renditions, results = blob_stores(settings)
     hub = EventHub()
     ledger.on_event(hub.publish)
+    metrics = Metrics()
+    ledger.store.on_commit(metrics.committed)
+    hub.listen(metrics.heard)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
         if ledger.shared:  # all nodes sign alike: with the key of the first
             key = bytes.fromhex(await ledger.secret("webhook.key", key.hex()))
+        fleet = LocalFleet(fleet_options(settings))
+        metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=fleet,
             planner=Planner(),
             hub=hub,
             clock=time.time,
@@ -150,6 +154,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            metrics=metrics,
             engine_names=lambda: engine_names(settings.engine.name),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
@@ -210,7 +215,6 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
             async with keeping, sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
-            scheduler.pause()
-            await shop.fleet.stop(_DRAIN_S)
+            await settle(shop.fleet, scheduler)
             await scheduler.stop()
             await shop.planner.stop()

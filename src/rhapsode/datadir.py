@@ -10,7 +10,7 @@ from typing import Self
 
 from rhapsode.errors import ConfigError, DataDirInUse
 
-_LOCK = "server.lock"
+LOCK_NAME = "server.lock"
 _MOMENT_S = 1.0
 _KEY_BYTES = 32
 
@@ -26,7 +26,7 @@ class DataDirLock:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_urlsafe(32)
         """Opens the server to whoever can read the lock file, which only this user can."""
-        self._file = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._acquire():
             os.close(self._file)
             holder = read_holder(data_dir)
@@ -76,15 +76,15 @@ def secret_key(path: Path) -> bytes:
         ConfigError: The file holds something else.
     """
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        fresh = path.with_name(f"{path.name}.tmp")
         fresh.unlink(missing_ok=True)
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, secrets.token_bytes(_KEY_BYTES))
-            os.fsync(file)
-        finally:
-            os.close(file)
+        _write_durably(fresh, secrets.token_bytes(_KEY_BYTES))
         fresh.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise ConfigError(
@@ -93,10 +93,19 @@ def secret_key(path: Path) -> bytes:
     return key
 
 
+def _write_durably(path: Path, data: bytes) -> None:
+    """Make a file that only this user can read."""
+    path.touch(mode=0o600, exist_ok=False)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_holder(data_dir: Path) -> dict[str, object]:
     """Who wrote the lock file last: ``pid``, ``url`` and ``token``; empty when nobody."""
     try:
-        found = json.loads((data_dir / _LOCK).read_bytes() or b"{}")
+        found = json.loads((data_dir / LOCK_NAME).read_bytes() or b"{}")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -104,7 +113,7 @@ def read_holder(data_dir: Path) -> dict[str, object]:
 
 def running_url(data_dir: Path) -> str | None:
     """Address of the server that holds the data directory now, or None when there is none."""
-    path = data_dir / _LOCK
+    path = data_dir / LOCK_NAME
     if not path.exists():
         return None
     with path.open("rb") as file:

@@ -13,11 +13,13 @@ from functools import partial
 
 from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import FirstTake, Joiner
 from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
+from rhapsode.logs import log_about
 from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest
 from rhapsode.text.plan import WINDOW, PlanBatch, PlanOptions
 
@@ -267,6 +269,7 @@ class JobRun:
         shop = self._shop
         while not self.job.plan_done:
             batch = await self._plan_next(options)
+            failpoint("plan.made")
             cursor = batch.cursor
             planned = self.job.text_chars if batch.done else cursor.offset
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)
@@ -307,6 +310,7 @@ class JobRun:
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
         """Run a part of the job; what it raises fails the job, unless the store or another run is the cause."""
+        log_about(job_id=self.job.id)
         try:
             try:
                 await work

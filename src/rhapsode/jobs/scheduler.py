@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 
@@ -257,18 +258,25 @@ class Scheduler:
             self._spawn(self._start_over(run.job.id, run))
 
     async def _start_over(self, job_id: str, run: JobRun | None) -> None:
-        """Bring the job up again in a moment, once nothing of its old run is in flight."""
+        """Bring the job up again in a moment, once nothing of its old run is in flight and the ledger knows."""
+        settled = run is None
         await asyncio.sleep(_AGAIN_S)
-        if run:
+        while not settled and run and job_id in self.overview:
             await run.resting.wait()
-            await self._shop.patiently(self._release_all, run.job)
+            try:
+                await self._release(run)
+                settled = True
+            except Exception:  # whatever it was, the job must not be forgotten
+                log.exception("job %s could not be settled; trying again", job_id)
+                await asyncio.sleep(_AGAIN_S)
         self.order.set_eligible(job_id, True)
         self.kick()
 
-    async def _release_all(self, job: Job) -> None:
+    async def _release(self, run: JobRun) -> None:
+        """Give back what the ledger believes to be in flight of a run that is no more."""
         ledger = self._shop.ledger
-        for state in await ledger.segments(job.id, status=SegmentStatus.RUNNING):
-            await ledger.release_segment(job.fence, state.segment.index, state.attempt)
+        for state in await ledger.segments(run.job.id, status=SegmentStatus.RUNNING):
+            await ledger.release_segment(run.job.fence, state.segment.index, state.attempt)
 
     def _on_ready(self, job_id: str) -> None:
         run = self._runs.get(job_id)
@@ -343,7 +351,7 @@ class Scheduler:
         self.kick()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=Context())  # whoever asked for it, it is about other jobs too
         self._tasks.add(task)
         task.add_done_callback(self._reap)
         return task

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 
 from rhapsode.blobs.base import BlobStore
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import result_job_id
 from rhapsode.jobs.renditions import drop_renditions, outdated_renditions
 from rhapsode.jobs.shop import Shop
@@ -77,12 +78,14 @@ class Sweeper:
             return Swept()
         jobs = await self._expire()
         takes = await self._drop_takes()
+        failpoint("sweep.rows")
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))
         for store in (self._shop.takes, self._shop.results, self._shop.renditions):
             orphans += await store.sweep_temp(_TEMP_AGE_S)
         swept = Swept(jobs, takes, orphans, await self._drop_deliveries())
+        self._shop.metrics.swept(asdict(swept), self._shop.clock())
         if swept != Swept():
             log.info("swept %d expired jobs, %d takes, %d orphaned files, %d deliveries", *astuple(swept))
         return swept

@@ -49,6 +49,7 @@ class Store:
         self._clock = clock
         self._on_fatal = on_fatal
         self._callbacks: list[Callable[[Sequence[Event]], None]] = []
+        self._on_commit: Callable[[float], None] = lambda _: None
         self._database: Database | None = None
         self._writer: Writer | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -70,7 +71,7 @@ class Store:
             self._news = News(self.read, self._publish)
             await self._news.start(lambda wake: database.listen(epoch, wake))
         publish = self._news.own if self._news else self._publish
-        self._writer = Writer(database, epoch, self._clock, publish, self._on_fatal)
+        self._writer = Writer(database, epoch, self._clock, publish, self._on_fatal, self._on_commit)
         return epoch
 
     async def close(self, last_shared: Callable[[Transaction], object]) -> None:
@@ -112,6 +113,10 @@ class Store:
         Those of other nodes come, too, at most about a second late.
         """
         self._callbacks.append(callback)
+
+    def on_commit(self, callback: Callable[[float], None]) -> None:
+        """Call ``callback`` in the writer's thread with the seconds that each transaction took until it was durable. Before :meth:`open`."""
+        self._on_commit = callback
 
     async def write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``command(transaction, …)``; its result once it is durable."""

@@ -9,12 +9,14 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from rhapsode.errors import LedgerError, LedgerUnavailable, RhapsodeError, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.ledger.backend import Trouble
 from rhapsode.ledger.database import Database
 from rhapsode.ledger.transaction import Transaction
@@ -64,6 +66,7 @@ class Writer:
         epoch: Of this node.
         clock: Seconds since the epoch.
         publish: Called on the event loop with the events of each commit.
+        on_commit: Called in the thread with the seconds that a transaction took until it was durable.
         on_fatal: Called in the thread when a commit failed for another reason than a full disk.
     """
 
@@ -74,11 +77,13 @@ class Writer:
         clock: Callable[[], float],
         publish: Callable[[Sequence[Event]], None],
         on_fatal: Callable[[LedgerError], None],
+        on_commit: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._transaction = Transaction(database, epoch, clock)
         self._publish = publish
         self._on_fatal = on_fatal
+        self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._called: list[_Command] = []
         self._queue: queue.SimpleQueue[list[_Command] | None] = queue.SimpleQueue()
@@ -216,13 +221,17 @@ class Writer:
     def _run_all(self, group: Sequence[_Command], savepoints: bool) -> None:
         if self._fatal is not None:
             raise self._fatal
+        began = time.perf_counter()
         transaction = self._transaction
         self._database.begin(any(command.lasting for command in group), transaction.epoch)
         for command in group:
             self._attempt(command, savepoints, alone=len(group) == 1)
+        failpoint("ledger.written")
         if self._database.in_transaction():
             transaction.store_events()
             self._database.commit(told=bool(transaction.events))
+        failpoint("ledger.committed")
+        self._on_commit(time.perf_counter() - began)
 
     def _attempt(self, command: _Command, savepoint: bool, alone: bool) -> None:
         """Run one command; when it raises, undo what it did and keep the error as its outcome.
