@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import engine_names
+from rhapsode.engines.registry import engine_names, missing_packages, way_to_install
 from rhapsode.errors import ConfigError
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.fleet.layout import LocalFleetOptions, default_layout
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.nodes import NodeKeeper
@@ -42,7 +43,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
     fleet = settings.fleet
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     layout = default_layout(cores)
-    choice = engine_choice(settings)
+    choice = engine_choice(settings, installed_engines(settings))
     return LocalFleetOptions(
         **{field.name: getattr(choice, field.name) for field in fields(choice)},
         bulk_slots=fleet.bulk_slots or layout.bulk_slots,
@@ -55,8 +56,18 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         deadline_per_char_s=fleet.deadline_per_char_sec,
         heartbeat_timeout_s=fleet.heartbeat_timeout_sec,
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+        memory_budget_bytes=fleet.memory_budget_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
     )
+
+
+def installed_engines(settings: Settings) -> Mapping[str, str]:
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    found = {}
+    for name in engine_names({settings.engine.name, *settings.engine.others}):
+        own = settings.engines.run(name).python
+        found[name] = "" if own or not missing_packages(name) else way_to_install(name)
+    return found
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -155,7 +166,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
             metrics=metrics,
-            engine_names=lambda: engine_names(settings.engine.name),
+            installed_engines=installed_engines,
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

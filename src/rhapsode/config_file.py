@@ -36,7 +36,7 @@ FILE_ONLY = frozenset(
         "webhooks.allowed_hosts",
     }
 )  # fmt: skip
-"""What must not be changed over HTTP: programs to run, files to write, and who may do what."""
+"""What must not be changed over HTTP: programs to run (those of single engines too), files to write, and who may do what."""
 
 STATE_NAME = "ui_state.json"
 _STATE = "ui_state"
@@ -111,9 +111,12 @@ class ConfigFile:
             if self.path.exists():
                 old = YAML(typ="safe", pure=True).load(read_file(self.path)) or {}
                 for key, value in _leaves(old):
-                    if key in FILE_ONLY:
-                        section, _, name = key.partition(".")
-                        kept.setdefault(section, {})[name] = value
+                    if _is_file_only(key):
+                        *sections, name = key.split(".")
+                        into = kept
+                        for section in sections:
+                            into = into.setdefault(section, {})
+                        into[name] = value
             text = _merged("# Rhapsode's settings; what is not named here has its default.\n", kept)
             loaded = self._read(text)
             if self.path.exists():
@@ -141,9 +144,10 @@ class ConfigFile:
     def _require_allowed(self, changes: Mapping[str, Any]) -> None:
         now = effective(self._loaded)
         for key, value in _leaves(changes):
-            section, _, name = key.partition(".")
-            known = now.get(section, {}).get(name) if name else None
-            if key in FILE_ONLY and value != known and (value or known):
+            known: Any = now
+            for part in key.split("."):
+                known = known.get(part) if isinstance(known, Mapping) else None
+            if _is_file_only(key) and value != known and (value or known):
                 raise Forbidden(f"{key} can only be changed in {self.path.name} itself, not over HTTP")
 
 
@@ -155,7 +159,7 @@ def needs_restart(changes: Mapping[str, Any]) -> bool:
 
 def _without_file_only(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        section: {name: value for name, value in values.items() if f"{section}.{name}" not in FILE_ONLY}
+        section: {name: value for name, value in values.items() if not _is_file_only(f"{section}.{name}")}
         if isinstance(values, Mapping)
         else values
         for section, values in changes.items()
@@ -163,10 +167,15 @@ def _without_file_only(changes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _is_file_only(key: str) -> bool:
+    return key in FILE_ONLY or (key.startswith("engines.") and key.endswith(".python"))
+
+
 def _leaves(content: object) -> Iterator[tuple[str, Any]]:
+    """Values by key, ``section.name`` and ``engines.kokoro.device``."""
     for section, values in content.items() if isinstance(content, Mapping) else ():
         if isinstance(values, Mapping):
-            for name, value in values.items():
+            for name, value in _leaves(values) if section == "engines" else values.items():
                 yield f"{section}.{name}", value
         else:
             yield str(section), values

@@ -252,11 +252,12 @@ async def test_an_idle_node_takes_over_half_of_the_longest_queue_from_its_end(ur
         await busy.submit(new_job(attached=True))
         await busy.start_job(jobs[1].fence)
         await short.submit(new_job())
-        taken = await idle.take_over(100)
+        assert await idle.take_over(100, ("another",)) == []
+        taken = await idle.take_over(100, ("tone",))
         assert {job.id for job in taken} == {jobs[0].id, jobs[5].id}
         with pytest.raises(Refused):
             await busy.start_job(jobs[5].fence)
-        assert [len(await idle.take_over(100)) for _ in range(3)] == [1, 1, 0]
+        assert [len(await idle.take_over(100, ("tone",))) for _ in range(3)] == [1, 1, 0]
 
 
 async def test_limits_and_keys_hold_over_all_nodes(url: str) -> None:

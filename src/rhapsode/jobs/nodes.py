@@ -52,7 +52,7 @@ class NodeKeeper:
             log.warning("took over %d unfinished jobs of other nodes", len(beat.adopted))
             self._scheduler.adopt(beat.adopted)
         if beat.nodes > 1 and (spare := self._scheduler.spare_slots):
-            self._scheduler.adopt(await self._ledger.take_over(spare))
+            self._scheduler.adopt(await self._ledger.take_over(spare, self._scheduler.engines))
         if waited:
             self._scheduler.kick()
 

@@ -1,6 +1,6 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
+from rhapsode.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,8 +38,8 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
-    engine_names: Callable[[], Sequence[str]] = tuple
-    """Names of the engines that are installed."""
+    installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
     patience: Patience = field(default_factory=Patience)
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None

@@ -10,7 +10,7 @@ Commands are applied in the order in which they were called: a caller may issue 
 dispatch the segment and later issue ``complete_segment``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -168,6 +168,7 @@ class Waiting:
     text_chars: int
     chars_done: int
     status: JobStatus
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +249,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def take_over(self, most: int) -> Sequence[Waiting]:
-        """Take over queued jobs, at most ``most`` and at most half, from the end of the longest queue of another node."""
+    async def take_over(self, most: int, engines: Collection[str]) -> Sequence[Waiting]:
+        """Take over queued jobs, at most ``most`` and at most half, from the end of the longest queue of another node.
+
+        Jobs of other than these ``engines`` stay where they are.
+        """
         ...
 
     # -- jobs ---------------------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ ledger's clock. One that is silent for longer than :data:`rhapsode.ledger.base.L
 over its jobs; from then on it can write nothing (see :meth:`rhapsode.ledger.database.Database.begin`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from rhapsode.ledger.base import LEASE_S, Beat, Waiting
-from rhapsode.ledger.rows import Row
+from rhapsode.ledger.rows import Row, engine_of
 from rhapsode.ledger.schema import LIVE, RUNNING_SEGMENT, UNFINISHED, insert, jobs, nodes, secrets, segments
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.transitions import cancel_job
@@ -47,6 +47,7 @@ _AS_WAITING = (
     jobs.c.text_chars,
     jobs.c.chars_done,
     jobs.c.status,
+    jobs.c.request,
 )
 _ADOPT = sa.update(jobs).where(_FOREIGN).values(epoch=bindparam("own")).returning(*_AS_WAITING)
 _WAITING = sa.select(*_AS_WAITING).where(LIVE, UNFINISHED, jobs.c.epoch == bindparam("own"))
@@ -60,12 +61,12 @@ _BUSIEST = (
     .limit(1)
 )
 _LAST = (
-    sa.select(jobs.c.id)
+    sa.select(jobs.c.id, jobs.c.request)
     .where(_MOVABLE, jobs.c.epoch == bindparam("busy"))
     .order_by(jobs.c.priority.desc(), jobs.c.created_at.desc(), jobs.c.id.desc())
     .limit(bindparam("most"))
 )
-_TAKE_OVER = sa.update(jobs).where(jobs.c.id.in_(_LAST)).values(epoch=bindparam("own")).returning(*_AS_WAITING)
+_TAKE_OVER = sa.update(jobs).where(jobs.c.id == bindparam("job")).values(epoch=bindparam("own")).returning(*_AS_WAITING)
 
 _SECRET = sa.select(secrets.c.value).where(secrets.c.name == bindparam("of"))
 _NEW_SECRET = insert(secrets).on_conflict_do_nothing()
@@ -92,12 +93,16 @@ def leave(tx: Transaction) -> None:
     tx.run(_LEAVE, own=tx.epoch)
 
 
-def take_over(tx: Transaction, most: int) -> Sequence[Waiting]:
+def take_over(tx: Transaction, most: int, engines: Collection[str]) -> Sequence[Waiting]:
     """See :meth:`rhapsode.ledger.base.Ledger.take_over`."""
     row = tx.one(_BUSIEST, own=tx.epoch)
     if row is None or row[1] < 2:
         return ()
-    return _sorted(tx.all(_TAKE_OVER, own=tx.epoch, busy=row[0], most=min(most, row[1] // 2)))
+    moved: list[Row] = []
+    for job_id, request in tx.all(_LAST, busy=row[0], most=min(most, row[1] // 2)):
+        if engine_of(request) in engines:
+            moved += tx.all(_TAKE_OVER, own=tx.epoch, job=job_id)
+    return _sorted(moved)
 
 
 def secret(tx: Transaction, name: str, fresh: str) -> str:
@@ -122,7 +127,7 @@ def _end_nodes(tx: Transaction, name: str | None, silent: float, ttl_s: float) -
 def _sorted(rows: Sequence[Row]) -> Sequence[Waiting]:
     """In submit order."""
     found = [
-        Waiting(id_, owner, Priority(priority), created_at, text_chars, chars_done, JobStatus(status))
-        for id_, owner, priority, created_at, text_chars, chars_done, status in rows
+        Waiting(id_, owner, Priority(priority), created_at, chars, done, JobStatus(status), engine_of(request))
+        for id_, owner, priority, created_at, chars, done, status, request in rows
     ]
     return sorted(found, key=lambda job: (job.created_at, job.id))

@@ -2,7 +2,7 @@
 
 # ruff: noqa: D102 - what the methods promise stands in the contract
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -101,8 +101,8 @@ class SqlLedger(Ledger):
             callback()
         return beat
 
-    async def take_over(self, most: int) -> Sequence[Waiting]:
-        return await self._write(nodes.take_over, most)
+    async def take_over(self, most: int, engines: Collection[str]) -> Sequence[Waiting]:
+        return await self._write(nodes.take_over, most, engines)
 
     async def secret(self, name: str, fresh: str) -> str:
         """What all nodes know under this name, hex; ``fresh`` when nobody knew any."""
