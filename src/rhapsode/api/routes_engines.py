@@ -107,6 +107,8 @@ def _active(ctx: Context, described: EngineDescription, waiting_for: str | None)
         "device": info.device,
         "max_chars": info.max_chars,
         "can_clone": info.can_clone,
+        "reads_numbers": info.reads_numbers,
+        "takes_ipa": info.takes_ipa,
         "controls": controls,
         "tags": list(info.tags),
         "languages": {voice.language: language_name(voice.language) for voice in described.voices},
@@ -116,5 +118,5 @@ def _active(ctx: Context, described: EngineDescription, waiting_for: str | None)
 
 
 def _installed(name: str) -> dict[str, object]:
-    unknown = ("state", "revision", "determinism", "device", "max_chars", "can_clone", "voices", "realtime_factor")
+    unknown = ("state", "revision", "determinism", "device", "max_chars", "can_clone", "reads_numbers", "takes_ipa", "voices", "realtime_factor")
     return {"name": name, "active": False, "controls": [], "tags": [], "languages": {}} | dict.fromkeys(unknown)

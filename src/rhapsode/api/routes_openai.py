@@ -176,7 +176,7 @@ async def _samples(ctx: Context, job: Job, request: Request) -> Response:
 async def _resampled(ctx: Context, job: Job) -> AsyncGenerator[bytes, None]:
     described = await ctx.service.shop.fleet.describe()
     voice = find_voice(described.voices, job.request.voice)
-    rate = voice.sample_rate if voice else PCM_RATE
+    rate = job.request.rate or (voice.sample_rate if voice else PCM_RATE)
     resampler = soxr.ResampleStream(rate, PCM_RATE, 1, dtype="int16") if rate != PCM_RATE else None
     empty = np.zeros((0, 1), np.int16)
     async with (

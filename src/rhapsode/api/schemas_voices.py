@@ -53,6 +53,8 @@ class EngineDetails(_Answer):
     device: str | None
     max_chars: int | None = Field(description="Longest segment.")
     can_clone: bool | None
+    reads_numbers: bool | None = Field(description="Numbers and abbreviations are left to it.")
+    takes_ipa: bool | None = Field(description="Pronunciations in IPA reach it.")
     controls: list[ControlInfo]
     tags: list[str] = Field(description="Such as `[sigh]`.")
     languages: dict[str, str] = Field(description="Of its voices: code and name.")

@@ -51,6 +51,10 @@ class EngineInfo:
     """Paralinguistic tags it speaks, such as ``[sigh]``."""
     device: str = "cpu"
     """What it computes on: cpu, mps, cuda or cuda:N."""
+    reads_numbers: bool = False
+    """It reads numbers, dates and abbreviations well by itself: the text front end leaves them as they are written."""
+    takes_ipa: bool = False
+    """It takes phonemes: ``[[`` and ``]]`` in a text enclose IPA, and nothing else is between such brackets."""
 
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""

@@ -33,6 +33,8 @@ class SynthesisTask:
     controls: Mapping[str, float]
     language: str
     sentence_pause_s: float
+    rate: int = 0
+    """Sample rate that the take shall have, Hz; 0: the voice's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class WorkerProcess(asyncio.Protocol):
             task.controls,
             task.language,
             task.sentence_pause_s,
+            rate=task.rate,
         )
         return await self._ask(request, Rendered, deadline_s)
 

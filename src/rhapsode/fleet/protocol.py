@@ -59,6 +59,8 @@ class Synthesise(msgspec.Struct, tag=True, frozen=True):
     controls: Mapping[str, float]
     language: str
     sentence_pause_s: float
+    rate: int = 0
+    """Sample rate that the take shall have, Hz; 0: the voice's own."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

@@ -297,7 +297,7 @@ class Scheduler:
         return None
 
     def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
-        slot = next((s for s in slots if run.job.request.voice in s.warm), slots[0])
+        slot = next((s for s in slots if (state.segment.voice or run.job.request.voice) in s.warm), slots[0])
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription
+from rhapsode.jobs.dictionary import FILE, DictionaryFile
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
-from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
-from rhapsode.jobs.runner import Head, plan_options
+from rhapsode.jobs.request import Reading, Resolved, SpeechBody, check_size, granted, resolve
+from rhapsode.jobs.runner import Head, plan_options, wording
 from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.script import InputType, read_script
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.webhook_service import WebhookService
@@ -36,6 +38,7 @@ class JobService:
         self.settings = settings
         self.webhooks = WebhookService(shop, settings)
         self.renditions = Renditions(shop)
+        self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -84,7 +87,10 @@ class JobService:
         planning: asyncio.Future[PlanBatch] | None = None
         if attached:  # somebody waits: plan while the job is stored
             options = plan_options(new.request, described.info)
-            planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
+            words = wording(new.request, resolved.dictionary.give)
+            planning = asyncio.ensure_future(
+                self.shop.planner.plan(window, "", len(window) == len(body.text), options, words)
+            )
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         if created:
@@ -107,13 +113,22 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
+        """Read the text's markup, look up what the body leaves open, and the engine that would speak it.
+
+        Raises:
+            TooLarge: The text is.
+            InvalidInput: Its markup is wrong.
+            NotFound, Unavailable: See :func:`rhapsode.jobs.request.resolve`.
+        """
+        check_size(body, self.settings)
+        script = await read_script(body.text, body.input_type or InputType.AUTO)
+        reading = Reading(script, self.dictionary.now(), self.dictionary.trouble)
         described = await self.shop.fleet.describe()
         try:
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            return resolve(body, self.settings, described, self.references, default, reading, caller.limits), described
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.shop.fleet.describe(refresh=True)
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            return resolve(body, self.settings, described, self.references, default, reading, caller.limits), described
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded.
@@ -322,6 +337,7 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         tags=tuple(body.tags),
         webhook_url=body.webhook_url,
         limits=caller.limits,
+        dictionary=resolved.dictionary.stored,
     )
 
 

@@ -76,6 +76,7 @@ class Sweeper:
             return Swept()
         jobs = await self._expire()
         takes = await self._drop_takes()
+        await self._shop.ledger.drop_unreferenced_lexicons(self._shop.clock() - _TEMP_AGE_S)
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))
