@@ -239,10 +239,11 @@ def _speak(
             length = _render(file, loaded, ids, drawn, 1.0)[0].size
         natural += length
     audio = np.concatenate(parts)
-    tokens = [token.replace("[[", "").replace("]]", "") for token in _TOKENS.findall(text)]
+    written = _TOKENS.findall(text)
+    tokens = [token.replace("[[", "").replace("]]", "") for token in written]
     if len(borders) != len(phonemes) + 1:
         return _Sentence(audio, _proportional(tokens, audio.size), natural)
-    spans = word_spans(tokens, phonemes, lambda token: _phonemes(loaded.phonemiser, token))
+    spans = word_spans(written, phonemes, lambda token: _phonemes(loaded.phonemiser, token))
     words = tuple(WordTiming(t, borders[a], borders[b]) for t, (a, b) in zip(tokens, spans, strict=True))
     return _Sentence(audio, words, natural)
 

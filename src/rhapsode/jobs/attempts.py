@@ -38,6 +38,7 @@ def task_of(job: Job, state: SegmentState) -> SynthesisTask:
     return SynthesisTask(
         job_id=job.id,
         index=segment.index,
+        engine=request.engine,
         text=segment.spoken,
         voice=segment.voice or request.voice,
         seed=segment_seed(request.seed, state.variant, segment.index),
@@ -114,7 +115,7 @@ class Attempts:
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
         again: SegmentState | None = None
-        described = await self._shop.fleet.describe()
+        described = await self._shop.fleet.describe(run.job.request.engine)
         task = task_of(run.job, state)
         key = input_key(run.job, task, described)
         claiming = asyncio.create_task(self._claim(run, state, key, described))

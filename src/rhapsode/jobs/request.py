@@ -187,7 +187,7 @@ def resolve(
         loudness_lufs=output.loudness_lufs,
         markup=reading.script.markup,
         cast=cast,
-        rate=_common_rate(0 if clone else voice.sample_rate, cast, described.voices),
+        rate=_common_rate(described.info.sample_rate if clone else voice.sample_rate, cast, described.voices),
         pronunciations=body.pronunciations,
         lexicon=reading.dictionary.digest,
     )
