@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from rhapsode.errors import RhapsodeError
-from rhapsode.model import JobStatus
+from rhapsode.model import JobStatus, Pronunciation
 
 T = TypeVar("T")
 
@@ -156,6 +156,11 @@ class _Submitted:
     job_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Dictionary:
+    entries: list[Pronunciation]
+
+
 class Client:
     """Speaks to one server. Close it, or use it as a context manager. Every method raises what the two classes above say.
 
@@ -273,6 +278,16 @@ class Client:
     def voices(self) -> Sequence[VoiceInfo]:
         """Voices that can be spoken now; the first is the engine's own default."""
         return _decode(self._call("GET", "/get_predefined_voices"), list[VoiceInfo])
+
+    def dictionary(self) -> Sequence[Pronunciation]:
+        """How words are spoken, sorted."""
+        return _decode(self._call("GET", "/dictionary"), _Dictionary).entries
+
+    def import_dictionary(self, document: str) -> int:
+        """Add the words of a W3C pronunciation lexicon; how many there are then."""
+        headers = {"Content-Type": "application/pls+xml"}
+        answer = self._call("POST", "/dictionary/import", content=document.encode(), headers=headers)
+        return len(_decode(answer, _Dictionary).entries)
 
     def is_alive(self) -> bool:
         """Whether a server answers."""

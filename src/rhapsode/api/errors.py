@@ -147,8 +147,8 @@ def kind_of(error: Exception) -> tuple[int, str]:
 def pointers_of(error: Exception) -> list[dict[str, str | int]]:
     """One entry per wrong field: its JSON pointer, what is wrong, and where in a text."""
     if isinstance(error, InvalidInput) and error.field:
-        place = dict(zip(("line", "column"), error.place or (), strict=False))
-        return [{"pointer": f"/{error.field}", "detail": str(error), **place}]
+        where = {"line": error.place[0], "column": error.place[1]} if error.place else {}
+        return [{"pointer": f"/{error.field}", "detail": str(error), **where}]
     if not isinstance(error, ValidationError | RequestValidationError):
         return []
     found: list[dict[str, str | int]] = []

@@ -118,5 +118,16 @@ def _active(ctx: Context, described: EngineDescription, waiting_for: str | None)
 
 
 def _installed(name: str) -> dict[str, object]:
-    unknown = ("state", "revision", "determinism", "device", "max_chars", "can_clone", "reads_numbers", "takes_ipa", "voices", "realtime_factor")
+    unknown = (
+        "state",
+        "revision",
+        "determinism",
+        "device",
+        "max_chars",
+        "can_clone",
+        "reads_numbers",
+        "takes_ipa",
+        "voices",
+        "realtime_factor",
+    )
     return {"name": name, "active": False, "controls": [], "tags": [], "languages": {}} | dict.fromkeys(unknown)

@@ -59,8 +59,10 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
     while len(header := source.read(_HEADER)) == _HEADER:
         call = decode.decode(source.read(int.from_bytes(header, "big")))
         dictionary = dictionaries.of(call)
-        batch = dictionary and plan_batch(
-            call.window, PlanCursor.loads(call.cursor), call.final, call.options, dictionary
+        batch = (
+            None
+            if dictionary is None
+            else plan_batch(call.window, PlanCursor.loads(call.cursor), call.final, call.options, dictionary)
         )
         answer = msgspec.msgpack.encode(PlanAnswer(batch))
         sink.write(len(answer).to_bytes(_HEADER, "big") + answer)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
+from rhapsode.errors import InvalidInput
 from rhapsode.model import Pronunciation
 from rhapsode.text.lexicon import MAX_JOB_ENTRIES, MAX_SAY, MAX_WORD, as_rows, checked
 
@@ -43,39 +44,25 @@ def _read(given: Any) -> tuple[Pronunciation, ...]:
         raise ValueError('must be a list of {"word", "say" or "ipa"}, or an object {word: respelling or "/ipa/"}')
     if len(given) > MAX_JOB_ENTRIES:
         raise ValueError(f"has {len(given)} entries; at most {MAX_JOB_ENTRIES} are allowed, more in the dictionary")
-    return entries_of(given)
+    return tuple(_checked(number, one) for number, one in enumerate(given))
 
 
-def entries_of(given: Sequence[Any]) -> tuple[Pronunciation, ...]:
-    """Entries, checked.
-
-    Raises:
-        ValueError: One of them is wrong; names it by its number.
-    """
-    found: list[Pronunciation] = []
-    for number, one in enumerate(given):
-        if isinstance(one, Pronunciation):
-            found.append(one)
-            continue
-        try:
-            found.append(checked(Entry.model_validate(one).value(), f"{number}"))
-        except Exception as error:
-            raise ValueError(_told(number, error)) from None
-    return tuple(found)
-
-
-def _told(number: int, error: Exception) -> str:
-    errors = getattr(error, "errors", None)
-    if errors is None:
-        return f"entry {str(error)}"
-    first = errors()[0]
-    return f"entry {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+def _checked(number: int, given: Any) -> Pronunciation:
+    if isinstance(given, Pronunciation):
+        return given
+    try:
+        return checked(Entry.model_validate(given).value(), f"entry {number}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"entry {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
 
 
 JobPronunciations = Annotated[
     tuple[Pronunciation, ...],
     BeforeValidator(_read),
-    PlainSerializer(lambda entries: as_rows(entries)),
+    PlainSerializer(as_rows),
     WithJsonSchema(
         {
             "anyOf": [

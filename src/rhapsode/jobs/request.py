@@ -70,7 +70,8 @@ class SpeechBody(BaseModel):
     webhook_url: str | None = Field(None, description="Told of the job's end; http or https.")
     input_type: InputType | None = Field(
         InputType.AUTO,
-        description="ssml: the text is SSML; text: it may have markers such as [pause 1s]; plain: it has neither; auto: SSML when it begins with <speak>, else text.",
+        description="ssml; text: with markers such as [pause 1s]; plain: brackets and tags mean nothing; "
+        "auto: ssml when it begins with <speak>, else text.",
     )
     pronunciations: JobPronunciations = Field(
         default_factory=tuple, description="How words of this text are spoken; they win over the dictionary."

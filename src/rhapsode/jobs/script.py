@@ -37,4 +37,3 @@ def _read(text: str, input_type: InputType) -> Script:
     if input_type is InputType.SSML or (input_type is InputType.AUTO and is_ssml(text)):
         return read_ssml(text)
     return read_markers(text)
-

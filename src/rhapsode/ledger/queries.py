@@ -17,7 +17,18 @@ from rhapsode.ledger.rows import (
     to_job,
     to_segment_state,
 )
-from rhapsode.ledger.schema import LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, lexicons, marks, segments, takes
+from rhapsode.ledger.schema import (
+    LIVE,
+    TEXT_PIECE,
+    UNFINISHED,
+    events,
+    job_texts,
+    jobs,
+    lexicons,
+    marks,
+    segments,
+    takes,
+)
 from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 
 IN_LIMIT = 500

@@ -12,7 +12,18 @@ from rhapsode.ledger.batch_end import job_ended, job_revived
 from rhapsode.ledger.outbox_sql import record_job
 from rhapsode.ledger.quota import charge, require_place
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
-from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
+from rhapsode.ledger.schema import (
+    LIVE,
+    RETRIABLE,
+    RUNNING_SEGMENT,
+    TEXT_PIECE,
+    UNFINISHED,
+    insert,
+    job_texts,
+    jobs,
+    lexicons,
+    segments,
+)
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import NO_LIMITS, Fence, Job, JobStatus, Limits, Priority, Result, SegmentStatus
 

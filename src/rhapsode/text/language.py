@@ -55,7 +55,9 @@ def detect(text: str) -> str | None:
     code, most = max(counts.items(), key=lambda pair: pair[1])
     if most > letters // 3:
         lowered = sample.lower()
-        return next((other for other, own in _SAME_SCRIPT.get(code, ()) if len(re.findall(own, lowered)) * 200 > most), code)
+        return next(
+            (other for other, own in _SAME_SCRIPT.get(code, ()) if len(re.findall(own, lowered)) * 200 > most), code
+        )
     found = Counter(word.lower() for word in _WORD.findall(sample))
     scores = {code: sum(found[word] for word in words) for code, words in _SETS.items()}
     best, score = max(scores.items(), key=lambda pair: pair[1])

@@ -16,6 +16,8 @@ MAX_PAUSE_MS = 10_000
 """Of one mark, and of several in a row together."""
 MAX_VOICES = 32
 """Different names that one text may call."""
+MAX_MARKS = 100_000
+"""In one text."""
 MAX_NAME = 120
 """Characters of a name."""
 
@@ -81,7 +83,14 @@ def read_markers(text: str) -> Script:
         InvalidInput: A marker is wrong; names its place.
     """
     voices: dict[str, tuple[int, int]] = {}
-    for match in _MARK.finditer(text):
+    for number, match in enumerate(_MARK.finditer(text)):
+        if number == MAX_MARKS:
+            raise InvalidInput(
+                f"text: there are more than {MAX_MARKS:,} marks such as [pause 1s]; the next is at "
+                f"{shown_place(text, match.start())}",
+                "text",
+                place=place_of(text, match.start()),
+            )
         if match["pause"] is not None:
             _checked_pause(text, match)
         elif match["voice"] is not None:

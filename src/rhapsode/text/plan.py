@@ -184,7 +184,9 @@ def plan_batch(
         behind, begins_line = ending(window, stretch) if stretch.marks else (None, False)
         unmarked = unmark(window, at, stretch.end) if options.markup is Markup.SSML else None
         text = unmarked.text if unmarked else window[at : stretch.end]
-        part = _plan_stretch(text, replace(cursor, offset=0), stretch.whole, behind, options, effort, dictionary, unmarked)
+        part = _plan_stretch(
+            text, replace(cursor, offset=0), stretch.whole, behind, options, effort, dictionary, unmarked
+        )
         segments += [_placed(segment, begun + at, begun, unmarked) for segment in part.segments]
         warnings |= part.warned
         effort -= part.effort
@@ -213,7 +215,9 @@ def plan_batch(
 def _next_stretch(window: str, start: int, final: bool, markup: Markup) -> Stretch:
     if markup is Markup.SSML:
         return next_ssml_stretch(window, start, final)
-    return next_stretch(window, start, final) if markup is Markup.MARKERS else Stretch(len(window), len(window), (), final)
+    return (
+        next_stretch(window, start, final) if markup is Markup.MARKERS else Stretch(len(window), len(window), (), final)
+    )
 
 
 def _placed(segment: Segment, offset: int, begun: int, unmarked: Unmarked | None) -> Segment:

@@ -13,7 +13,6 @@ SPEAKABLE = re.compile(r"[^\W_]|[\ue000-\uf8ff]")
 """A letter or digit, or a character that stands for what is spoken in its place: without one there is nothing to say."""
 
 
-
 def code_of(language: str) -> str:
     """The language without its region."""
     return re.split("[-_]", language, maxsplit=1)[0].lower()

@@ -46,7 +46,7 @@ _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:\.\d{1,4})?)%")
 _FACTOR = re.compile(r"\d{1,3}(?:\.\d{1,4})?")
 
 _TOKEN = re.compile(
-    rf"<!--.{{0,{MAX_TAG}}}?-->|<\?[^<>]{{0,{MAX_TAG}}}\?>|<(?P<close>/?)(?P<name>[a-z-]{{1,10}})(?P<rest>(?:\s[^<>]{{0,{MAX_TAG}}})?)>"
+    rf"<!--.{{0,{MAX_TAG}}}?-->|<\?[^<>]{{0,{MAX_TAG}}}\?>|<(?P<close>/?)(?P<name>[a-z-]{{1,10}})(?P<rest>(?:\s[^<>]{{0,{MAX_TAG}}}?)?)(?P<empty>/?)>"
     r"|&(?P<entity>#?\w{1,12};)",
     re.DOTALL,
 )
@@ -210,10 +210,10 @@ def _tokens(window: str, start: int, final: bool) -> Iterator[re.Match[str] | in
     position = start
     complete = len(window)
     while match := _TOKEN.search(window, position):
-        if match["name"] in _ATOMS and not match["close"] and not match["rest"].endswith("/"):
-            if not final and window.find(f"</{match['name']}", match.end()) < 0:
-                complete = match.start()
-                break
+        opens = match["name"] in _ATOMS and not match["close"] and not match["empty"]
+        if opens and not final and window.find(f"</{match['name']}", match.end()) < 0:
+            complete = match.start()
+            break
         yield match
         position = match.end()
     if not final and (cut := _MAYBE_TOKEN.search(window, position)):
@@ -238,7 +238,7 @@ def _marks(token: re.Match[str]) -> tuple[Mark, ...] | None:
         if name == "voice"
         else Mark(Do.SPEED, parse_rate(attributes.get("rate", "medium")) or 1.0)
     )
-    return (opened, Mark(Do.POP)) if rest.endswith("/") else (opened,)
+    return (opened, Mark(Do.POP)) if token["empty"] else (opened,)
 
 
 def _pause_ms(attributes: Mapping[str, str]) -> int:
@@ -341,7 +341,7 @@ def unmark(window: str, start: int, end: int) -> Unmarked:
         name, rest = token["name"], token["rest"] or ""
         if token["entity"]:
             put(_PRIVATE.sub(" ", html.unescape(token[0])), token.span())
-        elif name in _ATOMS and not token["close"] and not rest.endswith("/"):
+        elif name in _ATOMS and not token["close"] and not token["empty"]:
             close = window.find(f"</{name}", done, end)
             inner = close if close >= 0 else end
             written = " ".join(html.unescape(re.sub("<[^<>]*>", "", window[done:inner])).split())
@@ -357,4 +357,3 @@ def unmark(window: str, start: int, end: int) -> Unmarked:
         here.append(length)
         there.append((end, -1))
     return Unmarked("".join(parts), tuple(atoms), tuple(here), tuple(there))
-

@@ -19,6 +19,7 @@ _TRUE_WORDS: Mapping[str, str] = {
     "mismatched tag": "this end tag does not fit the element that is open",
     "unclosed token": "a tag or comment is not closed",
     "no element found": "the document ends before all elements are closed",
+    "syntax error": "this is no XML",
     "undefined entity": "there is no such entity; XML has &amp; &lt; &gt; &quot; &apos; and numbers such as &#233;",
     "junk after document element": "something follows the end of the document",
     "unbound prefix": "a name has a prefix that is not declared",
@@ -111,7 +112,8 @@ class XmlReader:
 
     def _end(self, name: str) -> None:
         self._depth -= 1
-        self._check_tag(name)
+        if self._bytes.startswith(b"</", self.offset):  # else the end of <name/>, which was looked at
+            self._check_tag(name)
         self._on_end(name)
 
     def _check_tag(self, name: str) -> None:
