@@ -76,8 +76,8 @@ class DictionaryFile:
             try:
                 self._now, self.trouble = frozen(_read(self._path)), None
             except (OSError, InvalidInput) as error:
-                self.trouble = f"{self._path} cannot be used: {error}"
-                log.warning("%s", self.trouble)
+                self.trouble = f"{self._path.name} cannot be used, what was read before is: {error}"
+                log.warning("%s: %s", self._path.parent, self.trouble)
         return self._now
 
     def replace(self, entries: Sequence[Pronunciation]) -> Frozen:

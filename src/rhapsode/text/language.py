@@ -20,7 +20,7 @@ _SAME_SCRIPT: Mapping[str, tuple[tuple[str, str], ...]] = {
 """Other languages of a script, by letters that only they have."""
 _COMMON: Mapping[str, str] = {
     "en": "the and of to in is was that it he she you for with his her they are this have not but from had what which would there their",
-    "de": "der die das und ist nicht ein eine zu den mit sich auf für von dem im auch wie es ich sie wir war aber noch wenn nur",
+    "de": "der die das und ist nicht er hat als seinem seiner ein eine zu den mit sich auf für von dem im auch wie es ich sie wir war aber noch",
     "fr": "le la les et des est une dans que qui pour pas sur au avec ne ce il elle vous nous je mais était sont cette plus du",
     "es": "el la los las y de que en un una es por con no para su se del al lo como más pero sus fue ha está muy yo",
     "it": "il di che e la un una per non in con sono è del della gli le da si come ma anche questo lo era più nel alla",

@@ -25,7 +25,9 @@ _MARK = re.compile(
     r"\[ ?(?:(?P<pause>pause(?: ?: ?| )(?=[\d.,+-])(?P<length>[^\[\]\n]{1,30}))|voice ?:(?P<voice>[^\[\]\n]{0,120})|(?P<back>/ ?voice)) ?\]",
     re.IGNORECASE,
 )
-_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}) ?(ms|s|sec|secs|second|seconds|milliseconds?)", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?(ms|s|sec|secs|second|seconds|milliseconds?)", re.IGNORECASE
+)
 _SPACE = re.compile(r"\s*")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _NEAR = 200
