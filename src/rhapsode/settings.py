@@ -55,6 +55,10 @@ class Server(Section):
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network.", min_length=1)
     port: int = _setting(8004, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
+    trusted_proxies: str = _setting(
+        "127.0.0.1, ::1",
+        "Addresses and networks of reverse proxies that are believed who asks, and whether by HTTPS, by commas.",
+    )
     ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
     ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severe messages that are logged.")
@@ -196,6 +200,29 @@ class Scheduler(Section):
         1_000, "Characters of a synchronous request that are interactive; the rest is normal.", "characters",
         ge=0, le=10**8,
     )  # fmt: skip
+
+
+class Blobs(Section):
+    """Where takes, results and renditions lie."""
+
+    url: str = _setting(
+        "", "Bucket of an S3-compatible store, such as s3://speech/rhapsode.", special="empty = folders on this machine"
+    )
+    endpoint: str = _setting(
+        "", "Address of the store, such as http://minio:9000.", special="empty = $AWS_ENDPOINT_URL, else AWS"
+    )
+    region: str = _setting("", "Region of the bucket.", special="empty = $AWS_REGION, else us-east-1")
+    redirect_sec: float = _setting(
+        0, "Send those who fetch a result to the store, with an address valid for so long.", "s",
+        "0 = pass it through here", ge=0, le=604_800,
+    )  # fmt: skip
+
+    @field_validator("url")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        if value and not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^?#]*)?", value):
+            raise ValueError("must be empty, s3://bucket or s3://bucket/prefix")
+        return value.rstrip("/")
 
 
 class Limits(Section):
@@ -348,6 +375,7 @@ class Settings(BaseModel):
     audio_processing: AudioProcessing = AudioProcessing()
     job_queue: JobQueue = JobQueue()
     fleet: Fleet = Fleet()
+    blobs: Blobs = Blobs()
     scheduler: Scheduler = Scheduler()
     limits: Limits = Limits()
     auth: Auth = Auth()

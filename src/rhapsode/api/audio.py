@@ -4,25 +4,32 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
-from rhapsode.api.ranges import is_range, matches, not_satisfiable
+from rhapsode.api.ranges import is_range, matches, not_satisfiable, one_range, stream_response
 from rhapsode.audio.encode import content_type, extension
+from rhapsode.blobs.base import BlobStat, BlobStore
 from rhapsode.errors import Gone, StorageFull
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job, JobStatus
 
+AS_IT_COMES = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of what is sent while it is made: neither kept nor held back on the way."""
 _NOT_SATISFIABLE = 416
+_ZERO_COPY = "http.response.zerocopysend"
+"""The server that runs this sends files by itself (ASGI extension)."""
 _RETRY_AFTER_S = 2
 _NEW_S = 60.0
 """Reading a result so soon behind its making does not move its expiry."""
@@ -61,15 +68,16 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     """The finished file, with ranges, validators and a true length.
 
     Raises:
-        Gone: The file is no longer there.
+        Gone: The file is no longer there, and neither are all of its takes.
     """
-    path = service.result_path(job)
-    if path is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
-        job, path = newer, service.result_path(newer)  # revised in this moment
-    if job.result is None or path is None:
-        raise Gone(f"the result of job {job.id} is no longer there")
+    stat = await service.results.stat(job)
+    if stat is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
+        job, stat = newer, await service.results.stat(newer)  # revised in this moment
+    if job.result is None or stat is None:
+        raise Gone(f"the result of job {job.id} is no longer there, and cannot be made again from what is left of it")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
-    return await _file_response(service, job, request, path, job.result.format, etag)
+    found = _Found(service.shop.results, job.result.name, stat, job.result.format, etag)
+    return await _stored_response(service, job, request, found)
 
 
 async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:
@@ -81,22 +89,40 @@ async def rendition_response(service: JobService, job: Job, request: Request, au
     """
     if service.scheduler.disk_full:
         raise StorageFull("too little of the disk is free to make another format (limits.min_free_disk_mb)")
-    path = await while_connected(request, service.renditions.path(job, audio_format))
+    name, stat = await while_connected(request, service.renditions.find(job, audio_format))
     revision = job.result.revision if job.result else 0
-    etag = f'"{job.id}-{revision}-{audio_format}-{_stat(path, job).st_mtime_ns:x}"'
-    return await _file_response(service, job, request, path, audio_format, etag)
+    etag = f'"{job.id}-{revision}-{audio_format}-{stat.version}"'
+    found = _Found(service.shop.renditions, name, stat, audio_format, etag)
+    return await _stored_response(service, job, request, found)
 
 
-async def _file_response(
-    service: JobService, job: Job, request: Request, path: Path, audio_format: AudioFormat, etag: str
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A finished file in its store."""
+
+    store: BlobStore
+    name: str
+    stat: BlobStat
+    format: AudioFormat
+    etag: str
+
+
+async def _stored_response(service: JobService, job: Job, request: Request, found: _Found) -> Response:
+    """The file from this machine's disk, or from a bucket: through here, or by its own address if so configured."""
     if not job.ended_at or service.shop.clock() - job.ended_at > _NEW_S:
         await service.shop.ledger.touch_result(job.id)
-    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers: Mapping[str, str] = job_headers(job) | disposition(name) | {"ETag": etag}
-    if matches(request, etag):
+    name = f"{Path(download_name(job)).stem}.{extension(found.format)}"
+    headers: Mapping[str, str] = job_headers(job) | disposition(name) | {"ETag": found.etag}
+    if matches(request, found.etag):
         return Response(status_code=304, headers=headers)
-    return _Finished(path, headers=headers, media_type=content_type(audio_format), stat_result=_stat(path, job))
+    media_type = content_type(found.format)
+    if path := found.store.local_path(found.name):
+        return _Finished(path, headers=headers, media_type=media_type, stat_result=_stat(path, job))
+    expires_s = service.settings.blobs.redirect_sec
+    if request.method == "GET" and expires_s and (url := await found.store.url(found.name, expires_s)):
+        return RedirectResponse(url, 307, job_headers(job) | {"Cache-Control": "no-store"})
+    read = partial(found.store.read, found.name)
+    return await stream_response(request, read, found.stat.size, media_type, headers)
 
 
 def _stat(path: Path, job: Job) -> os.stat_result:
@@ -116,6 +142,9 @@ class _Finished(FileResponse):
         wanted = Headers(scope=scope).get("range")
         if wanted is not None and not is_range(wanted):
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
+            wanted = None
+        if scope["method"] == "GET" and _ZERO_COPY in scope.get("extensions", {}) and await self._sent(scope, send):
+            return
         refused = False
 
         async def unless_refused(message: Message) -> None:
@@ -128,6 +157,23 @@ class _Finished(FileResponse):
         if refused:
             about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges")}
             await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
+
+    async def _sent(self, scope: Scope, send: Send) -> bool:
+        """Have the kernel send the file, or the one part that is asked for; False: it is neither."""
+        size = int(self.headers["Content-Length"])
+        part = one_range(Request(scope), size, self.headers["ETag"])
+        if isinstance(part, Response) or (part is None and "," in Headers(scope=scope).get("range", "")):
+            return False
+        if part is not None:
+            self.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+            self.headers["Content-Length"] = str(len(part))
+            self.status_code = 206
+        part = part or range(size)
+        with open(self.path, "rb") as file:  # noqa: ASYNC230, PTH123 - opening takes no time worth a thread
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": _ZERO_COPY, "file": file.fileno(), "offset": part.start, "count": len(part)})
+            await send({"type": "http.response.body", "body": b""})
+        return True
 
 
 class LiveResponse(StreamingResponse):
@@ -176,7 +222,7 @@ async def live_response(
         await stream.aclose()
         raise
     name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers = job_headers(job) | disposition(name) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | disposition(name) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
 
 

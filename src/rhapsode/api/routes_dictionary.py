@@ -12,6 +12,7 @@ from rhapsode.api.context import Admin, Context, Ctx, Reader, SameSite
 from rhapsode.errors import InvalidInput
 from rhapsode.jobs.dictionary import Frozen
 from rhapsode.jobs.pronunciations import Entry
+from rhapsode.model import Pronunciation
 from rhapsode.text.lexicon import MAX_ENTRIES, as_rows, checked
 from rhapsode.text.pls import read_pls
 
@@ -21,7 +22,7 @@ _FILE = "the document"
 
 
 class DictionaryBody(BaseModel):
-    """Body of ``PUT /dictionary``."""
+    """Body of ``PUT`` and ``PATCH /dictionary``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,17 +39,36 @@ class DictionaryAnswer(BaseModel):
     warnings: list[str] = Field(description="What was passed over, or is wrong with the file.")
 
 
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": DictionaryBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            }
+        },
+    }
+}
+
+
 @router.get("", responses={200: {"model": DictionaryAnswer}})
 async def show(ctx: Ctx, _: Reader) -> JSONResponse:
     """All words. A job gets the dictionary as it is when it is submitted."""
     return _answer(ctx, await asyncio.to_thread(ctx.service.dictionary.now))
 
 
-@router.put("", dependencies=[SameSite], responses={200: {"model": DictionaryAnswer}})
+@router.put("", dependencies=[SameSite], openapi_extra=_BODY, responses={200: {"model": DictionaryAnswer}})
 async def replace(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     """Other words instead of those there are. Running jobs keep what they have."""
     data = await read_body(request, ctx.settings.limits.max_body_bytes)
-    return _answer(ctx, await asyncio.to_thread(_replace, ctx, data))
+    return _answer(ctx, await asyncio.to_thread(lambda: ctx.service.dictionary.replace(_entries(data))))
+
+
+@router.patch("", dependencies=[SameSite], openapi_extra=_BODY, responses={200: {"model": DictionaryAnswer}})
+async def add(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
+    """More words; they win over those there are. Running jobs keep what they have."""
+    data = await read_body(request, ctx.settings.limits.max_body_bytes)
+    return _answer(ctx, await asyncio.to_thread(lambda: ctx.service.dictionary.add(_entries(data))))
 
 
 @router.post(
@@ -66,11 +86,9 @@ async def import_pls(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     return _answer(ctx, now, told)
 
 
-def _replace(ctx: Context, data: bytes) -> Frozen:
+def _entries(data: bytes) -> Sequence[Pronunciation]:
     body = DictionaryBody.model_validate_json(data)
-    return ctx.service.dictionary.replace(
-        [checked(entry.value(), f"entries/{number}") for number, entry in enumerate(body.entries)]
-    )
+    return [checked(entry.value(), f"entries/{number}") for number, entry in enumerate(body.entries)]
 
 
 def _import(ctx: Context, data: bytes) -> tuple[Frozen, Sequence[str]]:

@@ -54,7 +54,7 @@ def import_command(options: Options, file: Path, encoding: str) -> None:
 
     def through(client: Client) -> int:
         with client:
-            return client.import_dictionary(document)
+            return len(client.add_words(entries))
 
     def attempt() -> int:
         if options.server:

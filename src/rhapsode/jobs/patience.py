@@ -1,17 +1,20 @@
 """Hold on while the disk is full or the ledger cannot be written: what was spoken is kept until it can be stored."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.errors import LedgerError, StorageAway, StorageFull
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _AGAIN_S = 1.0
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CAUSES = (StorageFull, StorageAway, LedgerError, OSError)
 
 
 class Patience:
@@ -30,18 +33,36 @@ class Patience:
         """Call ``callback`` when nothing is held up any more."""
         self._on_over.append(callback)
 
-    async def keep_trying(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Do ``call`` until the disk and the ledger take it; every other error is the caller's."""
+    async def keep_trying(self, call: Callable[[], Awaitable[T]], causes: tuple[type[Exception], ...] = _CAUSES) -> T:
+        """Do ``call`` until the disk, the store and the ledger take it; an error that is none of ``causes`` is the caller's."""
         me = object()
         try:
             while True:
                 try:
                     return await call()
-                except (StorageFull, LedgerError, OSError) as error:
-                    log.warning("%s; trying again in %g s", error, _AGAIN_S)
-                    self._held_up[me] = "disk space" if isinstance(error, StorageFull) else f"storage: {error}"
-                    await asyncio.sleep(_AGAIN_S)
+                except causes as error:
+                    await self._wait(me, error)
         finally:
-            if self._held_up.pop(me, None) and not self._held_up:
-                for callback in self._on_over:
-                    callback()
+            self._over(me)
+
+    async def pause(self, error: Exception) -> None:
+        """Hold work up for a moment, because of an ``error`` of the disk."""
+        me = object()
+        try:
+            await self._wait(me, error)
+        finally:
+            self._over(me)
+
+    async def _wait(self, who: object, error: Exception) -> None:
+        log.warning("%s; trying again in %g s", error, _AGAIN_S)
+        self._held_up[who] = "disk space" if _is_full(error) else f"storage: {error}"
+        await asyncio.sleep(_AGAIN_S)
+
+    def _over(self, who: object) -> None:
+        if self._held_up.pop(who, None) and not self._held_up:
+            for callback in self._on_over:
+                callback()
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in _NO_SPACE)

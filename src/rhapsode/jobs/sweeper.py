@@ -8,9 +8,11 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 from rhapsode.blobs.base import BlobStore
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import result_job_id
 from rhapsode.jobs.renditions import drop_renditions, outdated_renditions
 from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import drop
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Sweeper:
         jobs = await self._expire()
         takes = await self._drop_takes()
         await self._shop.ledger.drop_unreferenced_lexicons(self._shop.clock() - _TEMP_AGE_S)
+        failpoint("sweep.rows")
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))
@@ -93,7 +96,7 @@ class Sweeper:
             count += len(jobs)
             for job in jobs:
                 if job.result:
-                    await self._shop.results.delete(job.result.name)
+                    await drop(self._shop.results, job.result.name)
                     await drop_renditions(self._shop, job)
         return count
 
