@@ -277,6 +277,10 @@ class SpeechOptions:
     """A recording to speak like, instead of a predefined voice."""
     tags: tuple[str, ...] | None = None
     webhook_url: str | None = None
+    input_type: str | None = None
+    """``auto``, ``text`` (with markers), ``ssml`` or ``plain``."""
+    pronunciations: Mapping[str, str] | None = None
+    """Words of this text: word to respelling, or to IPA between slashes."""
 
     def body(self, text: str) -> dict[str, object]:
         """The request's body. ``output_format`` is always there: its absence would mean WAV."""
