@@ -17,6 +17,7 @@ from rhapsode.engines.registry import engine_names
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -116,14 +117,19 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     takes, renditions, results = blob_stores(settings)
     hub = EventHub()
     ledger.on_event(hub.publish)
+    metrics = Metrics()
+    ledger.store.on_commit(metrics.committed)
+    hub.listen(metrics.heard)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        fleet = LocalFleet(fleet_options(settings))
+        metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=fleet,
             planner=Planner(),
             hub=hub,
             clock=time.time,
@@ -131,6 +137,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            metrics=metrics,
             engine_names=lambda: engine_names(settings.engine.name),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )

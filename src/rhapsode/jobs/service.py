@@ -24,11 +24,14 @@ from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
+from rhapsode.logs import log_also_about
 from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_PROBES = 2
+"""Uploads that are decoded at once."""
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
@@ -48,6 +51,7 @@ class JobService:
         self.renditions = Renditions(shop)
         self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
+        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -102,6 +106,7 @@ class JobService:
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
+        log_also_about(job_id=job.id)
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -166,6 +171,7 @@ class JobService:
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        log_also_about(job_id=job.id)
         return job
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
@@ -200,7 +206,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger)
+        return Library(self.settings, self.shop.ledger, self._probing)
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""

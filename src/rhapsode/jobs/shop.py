@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
@@ -35,5 +36,6 @@ class Shop:
     engine_names: Callable[[], Sequence[str]] = tuple
     """Names of the engines that are installed."""
     patience: Patience = field(default_factory=Patience)
+    metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
