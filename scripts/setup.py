@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "rhapsode-stamp"
+ENGINES = ROOT / ".venv-engines"
+"""Data directory of engines in interpreters of their own, for the checks."""
+ENGINES_STAMP = ENGINES / "stamp"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
 NETWORK_SIGNS = (
@@ -111,6 +114,41 @@ def make_page(mode: str) -> None:
         if mode == "test":
             raise SetupFailed(f"The page cannot be built. {error}") from None
         say(f"The page cannot be built, so the server runs without one; the next start tries again. {error}")
+
+
+def engines_fingerprint() -> str:
+    """What .venv-engines has to match."""
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT}".encode())
+    for path in (ROOT / "pyproject.toml", requirements("pocket")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def engines_are_ready() -> bool:
+    """Whether .venv-engines holds what the checks need."""
+    return ENGINES_STAMP.exists() and ENGINES_STAMP.read_text(encoding="utf-8") == engines_fingerprint()
+
+
+def make_engines() -> None:
+    """Install Pocket TTS the way users do, in an interpreter of its own; no weights.
+
+    Raises:
+        SetupFailed: It cannot be installed.
+    """
+    if engines_are_ready():
+        return
+    started = time.monotonic()
+    say("Installing Pocket TTS in an interpreter of its own, for the checks")
+    shutil.rmtree(ENGINES, ignore_errors=True)
+    install = ["engines", "install", "pocket", "--constraint", str(requirements("pocket")), "--no-models"]
+    done = subprocess.run(
+        [str(VENV / "bin" / "rhapsode"), "--data-dir", str(ENGINES), *install],
+        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise SetupFailed(f"Pocket TTS cannot be installed: {done.stdout.strip()[-1500:]}")
+    ENGINES_STAMP.write_text(engines_fingerprint(), encoding="utf-8")
+    say(f"Pocket TTS installed in {time.monotonic() - started:.0f} s")
 
 
 def find_chromium() -> str | None:
@@ -211,7 +249,8 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or find_chromium()) else 1
+        checks_can_run = mode == "run" or (find_chromium() and engines_are_ready())
+        return 0 if is_ready(mode) and page.is_built() and checks_can_run else 1
     with _alone():
         try:
             if not is_ready(mode):
@@ -219,6 +258,7 @@ def main() -> int:
             make_page(mode)
             if mode == "test":
                 get_chromium()
+                make_engines()
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1

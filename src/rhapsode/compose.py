@@ -12,6 +12,7 @@ from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
 from rhapsode.engines.registry import engine_names
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
@@ -77,6 +78,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
     takes = LocalBlobs(settings.data_dir / "takes")
     renditions = LocalBlobs(settings.data_dir / "renditions", fan_out=False)
+    clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)
     results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
     hub = EventHub()
     ledger.on_event(hub.publish)
@@ -95,6 +97,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            clips=Clips(clips),
             engine_names=lambda: engine_names(settings.engine.name),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
@@ -103,6 +106,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         takes.close()
         results.close()
         renditions.close()
+        clips.close()
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription
+from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
@@ -36,6 +37,7 @@ class JobService:
         self.settings = settings
         self.webhooks = WebhookService(shop, settings)
         self.renditions = Renditions(shop)
+        self._consents = Consents(settings.data_dir / "consents")
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger)
+        return Library(self.settings, self.shop.ledger, self.shop.clips, self._consents)
 
     def result_path(self, job: Job) -> Path | None:
         """Where the finished file lies on this machine, or None when there is none."""

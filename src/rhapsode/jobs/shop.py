@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
+from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
@@ -32,6 +33,7 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
+    clips: Clips
     engine_names: Callable[[], Sequence[str]] = tuple
     """Names of the engines that are installed."""
     patience: Patience = field(default_factory=Patience)

@@ -99,6 +99,7 @@ def job_values(new: NewJob, epoch: int, now: float) -> dict[str, Any]:
         "idempotency_key": new.idempotency_key,
         "fingerprint": new.fingerprint,
         "voice": new.request.voice,
+        "reference": new.request.reference,
         "batch_id": new.batch_id,
         "custom_id": new.custom_id,
         "webhook_url": new.webhook_url,
