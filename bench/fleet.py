@@ -45,7 +45,7 @@ async def through(
 
     async def worker(slot_id: str) -> None:
         for text in segments:
-            await fleet.synthesise(slot_id, SynthesisTask("bench", 0, text, voice, 1, {}, "en", 0.2))
+            await fleet.synthesise(slot_id, SynthesisTask("bench", 0, "tone", text, voice, 1, {}, "en", 0.2))
 
     begun, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(worker(slot_id) for slot_id in slot_ids))

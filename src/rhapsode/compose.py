@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import fields
 
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
@@ -37,8 +37,9 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
     fleet = settings.fleet
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     layout = default_layout(cores)
+    choice = engine_choice(settings)
     return LocalFleetOptions(
-        **asdict(engine_choice(settings)),
+        **{field.name: getattr(choice, field.name) for field in fields(choice)},
         bulk_slots=fleet.bulk_slots or layout.bulk_slots,
         bulk_threads=fleet.bulk_threads,
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,

@@ -33,7 +33,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeFleet:
 
 
 def task(text: str = "Hello there.", voice: str = "tone-chars", **changes: Any) -> SynthesisTask:
-    plain = SynthesisTask("job", 0, text, voice, 7, {}, "en", 0.2)
+    plain = SynthesisTask("job", 0, "tone", text, voice, 7, {}, "en", 0.2)
     return dataclasses.replace(plain, **changes)
 
 
@@ -133,9 +133,9 @@ async def test_tells_of_each_slot_that_becomes_free_and_which_voice_it_holds(mak
         await fleet.synthesise("bulk-0", task(voice="tone-24k"))
         assert changes.count == seen + 1
         warm = {s.id: s.warm for s in fleet.free_slots()}
-        assert "tone-24k" in warm["bulk-0"]
-        assert "tone-24k" not in warm["bulk-1"]
-        assert "tone" in warm["bulk-1"], "the default voice is loaded ahead of need"
+        assert ("tone", "tone-24k") in warm["bulk-0"]
+        assert ("tone", "tone-24k") not in warm["bulk-1"]
+        assert ("tone", "tone") in warm["bulk-1"], "the default voice is loaded ahead of need"
 
 
 async def test_a_busy_or_unknown_slot_takes_nothing(make: MakeFleet) -> None:
@@ -281,7 +281,7 @@ async def test_a_default_voice_there_is_not_gives_way_to_the_engines_own(make: M
     fleet = make(bulk_slots=1, express_threads=None, default_voice="Emily.wav")
     async with running(fleet):
         await fleet.load()
-        assert fleet.slots()[0].warm == {"tone"}
+        assert fleet.slots()[0].warm == {("tone", "tone")}
 
 
 async def test_idle_workers_end_and_start_again_on_demand(make: MakeFleet) -> None:

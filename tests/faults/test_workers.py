@@ -31,7 +31,7 @@ def fleet_of(folder: Path, **changes: Any) -> LocalFleet:
 
 
 def task(text: str = "Hello there.", voice: str = "tone-chars", index: int = 0) -> SynthesisTask:
-    return SynthesisTask("job", index, text, voice, 7, {}, "en", 0.2)
+    return SynthesisTask("job", index, "tone", text, voice, 7, {}, "en", 0.2)
 
 
 @asynccontextmanager
@@ -305,7 +305,7 @@ async def main():
     while len(fleet.free_slots()) < 2:
         await asyncio.sleep(0.01)
     hanging = asyncio.create_task(
-        fleet.synthesise("bulk-0", SynthesisTask("job", 0, "!hang!", "tone", 1, {}, "en", 0.2)))
+        fleet.synthesise("bulk-0", SynthesisTask("job", 0, "tone", "!hang!", "tone", 1, {}, "en", 0.2)))
     await asyncio.sleep(0.1)
     print(*fleet.processes().values(), flush=True)
     await hanging

@@ -121,7 +121,7 @@ def _default(ctx: Context, voices: tuple[Voice, ...]) -> str:
 
 async def _find(ctx: Context, voice_id: str) -> Voice:
     for refresh in (False, True):
-        described = await ctx.service.shop.fleet.describe(refresh)
+        described = await ctx.service.shop.fleet.describe(refresh=refresh)
         if found := find_voice(described.voices, voice_id):
             return found
     raise NotFound(f"there is no voice {voice_id[:100]!r}", "voice_id")

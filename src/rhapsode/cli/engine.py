@@ -71,7 +71,7 @@ async def try_engine(settings: Settings) -> tuple[Sequence[Voice], Trial | None]
             return voices, None
         voice = find_voice(voices, settings.tts_engine.default_voice_id) or voices[0]
         controls = {control.name: control.default for control in described.info.controls}
-        task = SynthesisTask("doctor", 0, _TRIAL, voice.id, 1, controls, voice.language, 0.0)
+        task = SynthesisTask("doctor", 0, described.info.name, _TRIAL, voice.id, 1, controls, voice.language, 0.0)
         patience_s = settings.fleet.start_timeout_sec
         take = (await fleet.synthesise(await _free_slot(fleet, patience_s), task)).take
         first = time.perf_counter()

@@ -51,6 +51,14 @@ class EngineInfo:
     """Paralinguistic tags it speaks, such as ``[sigh]``."""
     device: str = "cpu"
     """What it computes on: cpu, mps, cuda or cuda:N."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that it speaks with a cloned voice; predefined voices say their own."""
+    sample_rate: int = 0
+    """Of cloned voices, Hz; predefined voices say their own. 0: it cannot clone."""
+    mixes_voices: bool = False
+    """Whether a voice may be a blend of its voices, as ``af_heart:0.6+bf_emma:0.4``."""
+    processes: int | None = None
+    """Most workers that are worth having, such as one per graphics card; None: one per slot."""
 
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""
@@ -66,6 +74,9 @@ class EngineOptions:
     voices_dir: Path
     model_cache: Path
     device: str = "auto"
+    clips_dir: Path | None = None
+    """Folder of the clips that voices are cloned from, ``<SHA-256>.wav``. What an engine computes of a clip it may keep beside it, in a
+    file whose name begins with that digest and the engine's name: ``<SHA-256>.pocket-….safetensors``. None: nothing is cloned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,8 @@ class Utterance:
     language: str
     sentence_pause_s: float
     """Silence that the engine puts between the sentences of one utterance, seconds."""
+    reference: Path | None = None
+    """The clip whose voice is to be cloned, named by the SHA-256 of its content; ``voice`` is then only what users call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +123,7 @@ class Engine(Protocol):
         ...
 
     def load(self, voice: str) -> None:
-        """Bring a voice into memory (a no-op when it is there).
+        """Bring a predefined voice into memory (a no-op when it is there). Not called for clones.
 
         Raises:
             NotFound: No such voice.

@@ -1,7 +1,7 @@
 """The fleet contract: all workers, wherever they run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +16,10 @@ class Slot:
     id: str
     express: bool
     """All cores at normal priority: for interactive work and first segments. Other slots are bulk: niced."""
-    warm: frozenset[str]
-    """Voices that it holds in memory."""
+    engines: frozenset[str]
+    """Engines that it could speak with now, or, while it is busy, afterwards. Whichever it is, it speaks one segment at a time."""
+    warm: frozenset[tuple[str, str]]
+    """Engines and voices that it holds in memory; of a clone the digest of its clip stands for the voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class SynthesisTask:
 
     job_id: str
     index: int
+    engine: str
     text: str
     """The segment's ``spoken`` text."""
     voice: str
@@ -33,6 +36,13 @@ class SynthesisTask:
     controls: Mapping[str, float]
     language: str
     sentence_pause_s: float
+    reference: str | None = None
+    """SHA-256 of the clip whose voice is cloned; the worker finds it as ``<clips_dir>/<digest>.wav``."""
+
+    @property
+    def warmth(self) -> tuple[str, str]:
+        """What a slot holds in memory after this: see :attr:`Slot.warm`."""
+        return self.engine, self.reference or self.voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +55,52 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """What the fleet's engine can do now."""
+    """What an engine can do now."""
 
     info: EngineInfo
     voices: tuple[Voice, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """How the workers of one engine are run; None: as those of all others."""
+
+    python: str | None = None
+    """Interpreter of its own, which has this package and the engine."""
+    device: str | None = None
+    """Several, with commas between, are given out in turn to its workers."""
+    threads: int | None = None
+    """Of a bulk worker."""
+    processes: int | None = None
+    """Most workers at once; None: as the engine says."""
+    memory_cap_bytes: int | None = None
+    """A worker that is larger after a segment is replaced; 0: no cap."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Which engine the workers load, and where it finds its files."""
+    """Which engines the workers load, and where they find their files."""
 
     engine: str
+    """The active one: kept loaded, and spoken with when a request names none."""
     voices_dir: Path
     model_cache: Path
     device: str = "auto"
     default_voice: str | None = None
-    """Loaded ahead of need; None, or one there is not: the engine's first."""
+    """Of the active engine, loaded ahead of need; None, or one there is not: the engine's first."""
+    clips_dir: Path | None = None
+    """Folder of the clips that voices are cloned from; None: none are."""
+    others: tuple[str, ...] = ()
+    """Engines that requests may name, loaded when they do."""
+    setups: Mapping[str, EngineSetup] = field(default_factory=dict)
+    """By engine, of those that differ."""
 
 
 class Fleet(Protocol):
     """Workers with slots. Used from one event loop."""
 
     async def start(self) -> None:
-        """Start workers and wait until the engine has described itself.
+        """Start workers and wait until the active engine has described itself.
 
         Raises:
             EngineError: The engine cannot be started at all.
@@ -83,15 +116,27 @@ class Fleet(Protocol):
         ...
 
     def free_slots(self) -> Sequence[Slot]:
-        """Slots that can take a segment now. Empty while unloaded."""
+        """Slots that can take a segment now, of one of their ``engines``. Empty while unloaded."""
         ...
 
     def slots(self) -> Sequence[Slot]:
         """All slots that exist, busy ones included."""
         ...
 
-    def waiting_for(self) -> str | None:
-        """Why no slot can be had at all (``engine unloaded``, ``engine restarting: …``), or None when work can flow."""
+    def engines(self) -> Sequence[str]:
+        """Names of the engines that can be spoken with, the active one first, the others sorted."""
+        ...
+
+    def known(self, engine: str) -> EngineDescription | None:
+        """The engine as it last described itself, without asking; None before its first time, or when that failed."""
+        ...
+
+    def waiting_for(self, engine: str | None = None) -> str | None:
+        """Why no slot can be had at all (``engine unloaded``, ``engine restarting: …``), or None when work can flow.
+
+        Args:
+            engine: For a segment of this one (``engine kokoro`` when it is not one of :meth:`engines`); None: of the active one.
+        """
         ...
 
     async def synthesise(self, slot_id: str, task: SynthesisTask) -> Rendered:
@@ -99,12 +144,17 @@ class Fleet(Protocol):
 
         Raises:
             EngineError, DeadlineMissed, WorkerDied: Charged to the segment.
-            Unavailable: The fleet is going down or was unloaded; not charged.
+            Unavailable: The fleet is going down or was unloaded, or the slot cannot have the engine now; not charged.
         """
         ...
 
-    async def describe(self, refresh: bool = False) -> EngineDescription:
-        """Capabilities and voices; ``refresh`` asks a worker to read the voices folder again."""
+    async def describe(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
+        """Capabilities and voices of an engine, None: of the active one; ``refresh`` asks a worker to read the voices folder again.
+
+        Raises:
+            NotFound: It is not one of :meth:`engines`; names those.
+            EngineError, Unavailable: It cannot be asked, and was not before.
+        """
         ...
 
     async def unload(self) -> None:
@@ -112,12 +162,12 @@ class Fleet(Protocol):
         ...
 
     async def load(self, choice: EngineChoice | None = None) -> None:
-        """Bring workers back, or new ones instead of those there are, and wait until one has loaded its default voice.
+        """Bring workers back, or new ones instead of those there are, and wait until one has loaded the active engine's default voice.
 
         Args:
-            choice: Another engine than now; None: the same.
+            choice: Other engines than now; None: the same. A segment that is being spoken is spoken to its end.
 
         Raises:
-            EngineError: It cannot be loaded; the fleet stays as it was.
+            EngineError: The active engine cannot be loaded; the fleet stays as it was.
         """
         ...

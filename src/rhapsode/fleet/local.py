@@ -8,13 +8,13 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rhapsode.errors import EngineError, EngineUnloaded, RhapsodeError, SynthesisError, Unavailable
-from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
+from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Rendered, Slot, SynthesisTask
 from rhapsode.fleet.process import ProcessOptions, WorkerProcess
 from rhapsode.fleet.protocol import Start
 from rhapsode.fleet.seat import Seat, State
@@ -60,6 +60,9 @@ class LocalFleetOptions:
     device: str = "auto"
     default_voice: str | None = None
     """Loaded ahead of need; None: the engine's first."""
+    clips_dir: Path | None = None
+    others: tuple[str, ...] = ()
+    setups: Mapping[str, EngineSetup] = field(default_factory=dict)
     nice: int = 10
     """Of the bulk processes."""
     python: str = sys.executable
@@ -117,18 +120,33 @@ class LocalFleet:
         """See the contract."""
         if self._phase is not _Phase.UP:
             return []
-        return [seat.slot for seat in self._seats.values() if seat.state in {State.COLD, State.READY}]
+        return [self._slot(seat) for seat in self._seats.values() if seat.state in {State.COLD, State.READY}]
 
     def slots(self) -> Sequence[Slot]:
         """See the contract."""
-        return [seat.slot for seat in self._seats.values()]
+        return [self._slot(seat) for seat in self._seats.values()]
+
+    def _slot(self, seat: Seat) -> Slot:
+        engine = self._options.engine
+        warm = seat.process.warm if seat.process else frozenset()
+        return Slot(seat.id, seat.express, frozenset({engine}), frozenset((engine, voice) for voice in warm))
+
+    def engines(self) -> Sequence[str]:
+        """See the contract."""
+        return [self._options.engine]
+
+    def known(self, engine: str) -> EngineDescription | None:
+        """See the contract."""
+        return self._description if engine == self._options.engine else None
 
     def processes(self) -> Mapping[str, int]:
         """Process ids of the workers that run now, by slot id."""
         return {seat.id: seat.process.pid for seat in self._seats.values() if seat.process is not None}
 
-    def waiting_for(self) -> str | None:
+    def waiting_for(self, engine: str | None = None) -> str | None:
         """See the contract."""
+        if engine not in (None, self._options.engine):
+            return f"engine {engine}"
         match self._phase:
             case _Phase.NEW:
                 return "engine starting"
@@ -141,8 +159,10 @@ class LocalFleet:
         cause = next((seat.cause for seat in self._seats.values() if seat.cause), None)
         return f"engine restarting: {cause}" if cause else "engine starting"
 
-    async def describe(self, refresh: bool = False) -> EngineDescription:
+    async def describe(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
         """See the contract. While no worker can be had, the last answer is given again."""
+        if engine not in (None, self._options.engine):
+            raise NotFound(f"there is no engine {engine!r}; there is {self._options.engine}", "engine")
         if self._description is not None and (not refresh or self._phase is not _Phase.UP):
             return self._description
         if self._phase is not _Phase.UP:
@@ -261,6 +281,7 @@ class LocalFleet:
             device=options.device,
             nice=min(_EXPRESS_NICE, options.nice) if seat.express else options.nice,
             heartbeat_s=options.heartbeat_s,
+            clips_dir=str(options.clips_dir) if options.clips_dir else None,
         )
         how = ProcessOptions(seat.id, options.python, start, options.start_timeout_s, options.heartbeat_timeout_s)
 
@@ -347,7 +368,9 @@ class LocalFleet:
         """See the contract. Loaded already: every process is replaced by a new one, after the segment it holds."""
         async with self._lock:
             first = next(iter(self._seats.values()))
-            options = self._options if choice is None else replace(self._options, **asdict(choice))
+            options = self._options
+            if choice is not None:
+                options = replace(options, **{f.name: getattr(choice, f.name) for f in fields(choice)})
             process, self._description = await self._try_candidate(first, options, load=True)
             self._options = options
             self._go_up()

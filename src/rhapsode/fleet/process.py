@@ -78,7 +78,7 @@ class WorkerProcess(asyncio.Protocol):
 
     def __init__(self, options: ProcessOptions, on_exit: "Callable[[WorkerProcess], None]") -> None:
         self.warm: frozenset[str] = frozenset()
-        """Voices that it was asked to load."""
+        """Voices that it was asked to load, and digests of clips that it has spoken with."""
         self.ready = False
         """The engine is imported; it can be asked."""
         self.rss_bytes = 0
@@ -128,7 +128,7 @@ class WorkerProcess(asyncio.Protocol):
         return await self._ask(Describe(next(self._ids)), Described, self._options.start_timeout_s)
 
     async def load(self, voice: str) -> None:
-        """Bring a voice into its memory.
+        """Bring a predefined voice into its memory.
 
         Raises:
             EngineError: No such voice, or it cannot be loaded.
@@ -145,6 +145,9 @@ class WorkerProcess(asyncio.Protocol):
             DeadlineMissed, WorkerDied: It does not.
             Unavailable: It had died before it was asked.
         """
+        clips = self._options.start.clips_dir
+        if task.reference is not None and clips is None:
+            raise EngineError("nothing can be cloned: the workers have no folder of clips")
         request = Synthesise(
             next(self._ids),
             task.text,
@@ -153,8 +156,12 @@ class WorkerProcess(asyncio.Protocol):
             task.controls,
             task.language,
             task.sentence_pause_s,
+            f"{clips}/{task.reference}.wav" if task.reference else None,
         )
-        return await self._ask(request, Rendered, deadline_s)
+        rendered = await self._ask(request, Rendered, deadline_s)
+        if task.reference:
+            self.warm |= {task.reference}
+        return rendered
 
     async def _ask(self, request: Start | Describe | Load | Synthesise, expected: type[R], deadline_s: float) -> R:
         reply: asyncio.Future[Reply] = self._loop.create_future()

@@ -34,6 +34,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     device: str
     nice: int
     heartbeat_s: float
+    clips_dir: str | None = None
 
 
 class Describe(msgspec.Struct, tag=True, frozen=True):
@@ -59,6 +60,8 @@ class Synthesise(msgspec.Struct, tag=True, frozen=True):
     controls: Mapping[str, float]
     language: str
     sentence_pause_s: float
+    reference: str | None = None
+    """Path of the clip whose voice is cloned."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from rhapsode.fleet.base import Rendered, Slot
+from rhapsode.fleet.base import Rendered
 from rhapsode.fleet.process import WorkerProcess
 
 
@@ -39,8 +39,3 @@ class Seat:
     """The process is to be replaced after the segment in hand …"""
     spare: WorkerProcess | None = None
     """… by this one, if there is one."""
-
-    @property
-    def slot(self) -> Slot:
-        """As the scheduler sees it."""
-        return Slot(self.id, self.express, self.process.warm if self.process else frozenset())

@@ -113,7 +113,8 @@ def render(engine: Engine, request: Synthesise) -> tuple[Take, bytes]:
         NotFound: No such voice.
     """
     started = time.perf_counter()
-    engine.load(request.voice)
+    if request.reference is None:
+        engine.load(request.voice)
     speech = engine.synthesise(
         Utterance(
             request.text,
@@ -122,6 +123,7 @@ def render(engine: Engine, request: Synthesise) -> tuple[Take, bytes]:
             request.controls,
             request.language,
             request.sentence_pause_s,
+            Path(request.reference) if request.reference else None,
         )
     )
     check(speech, request)
@@ -212,6 +214,7 @@ def start_engine(request: Start) -> Engine:
         voices_dir=Path(request.voices_dir),
         model_cache=Path(request.model_cache),
         device=request.device,
+        clips_dir=Path(request.clips_dir) if request.clips_dir else None,
     )
     return engine_class(request.engine)(options)
 

@@ -91,7 +91,7 @@ class Attempts:
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
         again: SegmentState | None = None
-        described = await self._shop.fleet.describe()
+        described = await self._shop.fleet.describe(run.job.request.engine)
         key = input_key(run.job, state, described)
         claiming = asyncio.create_task(self._claim(run, state, key, described))
         try:
@@ -140,6 +140,7 @@ class Attempts:
         task = SynthesisTask(
             job_id=run.job.id,
             index=segment.index,
+            engine=request.engine,
             text=segment.spoken,
             voice=request.voice,
             seed=segment_seed(request.seed, state.variant, segment.index),

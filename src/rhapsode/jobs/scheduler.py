@@ -114,10 +114,7 @@ class Scheduler:
         """Why nothing of the job can run now, or None when its turn will come."""
         if self._disk_full:
             return "disk space"
-        engine = (await self._shop.fleet.describe()).info.name
-        if job.request.engine != engine:
-            return f"engine {job.request.engine}"
-        return self._shop.patience.waiting_for or self._shop.fleet.waiting_for()
+        return self._shop.patience.waiting_for or self._shop.fleet.waiting_for(job.request.engine)
 
     @property
     def disk_full(self) -> bool:
@@ -297,7 +294,8 @@ class Scheduler:
         return None
 
     def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
-        slot = next((s for s in slots if run.job.request.voice in s.warm), slots[0])
+        request = run.job.request
+        slot = next((s for s in slots if (request.engine, request.voice) in s.warm), slots[0])
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))

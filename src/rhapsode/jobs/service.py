@@ -335,6 +335,7 @@ def engine_choice(settings: Settings) -> EngineChoice:
         model_cache=settings.paths.model_cache,
         device=settings.tts_engine.device,
         default_voice=settings.tts_engine.default_voice_id or None,
+        clips_dir=settings.data_dir / "clips",
     )
 
 
