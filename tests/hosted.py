@@ -47,16 +47,19 @@ class HostedEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return self._ask("info")
+        info: EngineInfo = self._ask("info")
+        return info
 
     def voices(self) -> Sequence[Voice]:
-        return self._ask("voices")
+        voices: Sequence[Voice] = self._ask("voices")
+        return voices
 
     def load(self, voice: str) -> None:
         self._ask("load", voice)
 
     def synthesise(self, utterance: Utterance) -> Speech:
-        return self._ask("synthesise", utterance)
+        speech: Speech = self._ask("synthesise", utterance)
+        return speech
 
 
 def serve(path: str) -> None:

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from functools import partial
 
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import engine_names
+from rhapsode.engines.environment import interpreters, missing
+from rhapsode.engines.registry import CLONING, engine_names
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
@@ -45,6 +47,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
         nice=fleet.nice,
         python=fleet.python or sys.executable,
+        interpreters=partial(interpreters, settings.data_dir),
         start_timeout_s=fleet.start_timeout_sec,
         deadline_base_s=fleet.deadline_base_sec,
         deadline_per_char_s=fleet.deadline_per_char_sec,
@@ -52,6 +55,18 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
     )
+
+
+def _installed(settings: Settings) -> list[str]:
+    """Names of the engines that can be spoken with here."""
+    absent = missing(settings.data_dir)
+    return [name for name in engine_names(settings.engine.name) if name not in absent]
+
+
+def _cloning(settings: Settings) -> list[str]:
+    """The engines of this package that clone, each with what there is to do to speak with it."""
+    absent = missing(settings.data_dir)
+    return [f"{name} (install it: {absent[name]})" if name in absent else name for name in sorted(CLONING)]
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -99,7 +114,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
             clips=Clips(clips),
-            engine_names=lambda: engine_names(settings.engine.name),
+            engine_names=partial(_installed, settings),
+            cloning=partial(_cloning, settings),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

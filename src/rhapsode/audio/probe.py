@@ -137,7 +137,7 @@ def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> It
 def _blocks(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[NDArray[np.float32]]:
     """A frame resampled; None: what the resampler still holds."""
     for plain in resampler.resample(frame):
-        block = plain.to_ndarray().reshape(-1)
+        block = plain.to_ndarray().reshape(-1).astype(np.float32, copy=False)
         if not np.isfinite(block).all():
             raise InvalidInput("it holds numbers that are no sound")
         yield block

@@ -14,6 +14,9 @@ GROUP = "rhapsode.engines"
 HIDDEN = frozenset({"tone"})
 """For tests: usable when named, never offered."""
 
+CLONING = frozenset({"chatterbox", "chatterbox-multilingual", "chatterbox-turbo", "pocket"})
+"""Engines of this package that clone voices: to be named without being loaded."""
+
 EngineClass = Callable[[EngineOptions], Engine]
 
 

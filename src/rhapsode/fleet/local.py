@@ -63,6 +63,8 @@ class LocalFleetOptions:
     clips_dir: Path | None = None
     others: tuple[str, ...] = ()
     setups: Mapping[str, EngineSetup] = field(default_factory=dict)
+    interpreters: Callable[[], Mapping[str, Path]] = dict
+    """Interpreters of engines that have an environment of their own, by engine; asked at each start of a worker."""
     nice: int = 10
     """Of the bulk processes."""
     python: str = sys.executable
@@ -283,7 +285,8 @@ class LocalFleet:
             heartbeat_s=options.heartbeat_s,
             clips_dir=str(options.clips_dir) if options.clips_dir else None,
         )
-        how = ProcessOptions(seat.id, options.python, start, options.start_timeout_s, options.heartbeat_timeout_s)
+        python = _interpreter(options, options.engine)
+        how = ProcessOptions(seat.id, python, start, options.start_timeout_s, options.heartbeat_timeout_s)
 
         def gone(process: WorkerProcess) -> None:
             if seat.process is process:
@@ -502,6 +505,15 @@ class LocalFleet:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, RhapsodeError):
             _log.error("the fleet failed", exc_info=error)
+
+
+def _interpreter(options: LocalFleetOptions, engine: str) -> str:
+    """What runs the engine: the interpreter that the configuration names for it, that of its environment, or everybody's."""
+    setup = options.setups.get(engine)
+    if setup is not None and setup.python:
+        return setup.python
+    own = options.interpreters().get(engine)
+    return str(own) if own else options.python
 
 
 async def _described(process: WorkerProcess) -> EngineDescription:

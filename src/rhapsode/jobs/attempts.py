@@ -33,11 +33,11 @@ def input_key(job: Job, state: SegmentState, described: EngineDescription) -> st
     request = job.request
     engine = described.info
     revision = next((voice.revision for voice in described.voices if voice.id == request.voice), "")
+    voice = [request.voice, revision] if request.reference is None else [request.reference]
     parts = [
         engine.name,
         engine.revision,
-        request.voice,
-        revision,
+        *voice,
         request.language,
         state.segment.spoken,
         sorted(request.controls.items()),
@@ -147,6 +147,7 @@ class Attempts:
             controls=request.controls,
             language=request.language,
             sentence_pause_s=request.pauses.sentence_s,
+            reference=request.reference,
         )
         try:
             rendered = await self._shop.fleet.synthesise(slot.id, task)

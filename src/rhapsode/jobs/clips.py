@@ -10,7 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhapsode.audio.clip import RATE
 from rhapsode.audio.probe import probe
+from rhapsode.audio.wav import HEADER
 from rhapsode.blobs.base import BlobStore
 from rhapsode.ledger.base import Ledger
 
@@ -19,10 +21,11 @@ _DIGEST_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    stamp: tuple[int, int]
-    """Size and time of change of the recording."""
+class Clip:
+    """What a voice is cloned from."""
+
     digest: str
+    seconds: float
 
 
 class Clips:
@@ -30,10 +33,11 @@ class Clips:
 
     def __init__(self, store: BlobStore) -> None:
         self.store = store
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[Path, tuple[tuple[int, int], Clip]] = {}
+        """Size and time of change of recordings, and their clips."""
 
-    async def of(self, recording: Path, max_s: float) -> str:
-        """Digest of the recording's clip, which is made now unless that was done since the recording last changed.
+    async def of(self, recording: Path, max_s: float) -> Clip:
+        """The recording's clip, which is made now unless that was done since the recording last changed.
 
         Args:
             recording: The file.
@@ -46,12 +50,14 @@ class Clips:
         stat = await asyncio.to_thread(recording.stat)
         stamp = (stat.st_size, stat.st_mtime_ns)
         known = self._known.get(recording)
-        if known is None or known.stamp != stamp or await self.store.size(known.digest + SUFFIX) is None:
-            known = self._known[recording] = _Known(stamp, await self.make(recording, max_s))
-        return known.digest
+        if known is not None and known[0] == stamp and await self.store.size(known[1].digest + SUFFIX) is not None:
+            return known[1]
+        clip = await self.make(recording, max_s)
+        self._known[recording] = (stamp, clip)
+        return clip
 
-    async def make(self, recording: Path, max_s: float) -> str:
-        """Make the recording's clip, and with that find out whether it is one; the clip's digest. See :meth:`of`."""
+    async def make(self, recording: Path, max_s: float) -> Clip:
+        """Make the recording's clip, and with that find out whether it can be made; see :meth:`of`."""
         draft = self.store.scratch()
         try:
             await probe(recording, max_s, draft)
@@ -60,12 +66,12 @@ class Clips:
             await asyncio.to_thread(draft.unlink, missing_ok=True)
         digest = hashlib.sha256(data).hexdigest()
         await self.store.put(digest + SUFFIX, data)
-        return digest
+        return Clip(digest, (len(data) - HEADER.size) / 2 / RATE)
 
     async def unneeded(self, names: Sequence[str], ledger: Ledger) -> Collection[str]:
         """Those files of the store that belong to no clip that a job or a recording asked for here has."""
         digests = {name[:_DIGEST_CHARS] for name in names}
-        needed = await ledger.known_clips(sorted(digests)) | {one.digest for one in self._known.values()}
+        needed = await ledger.known_clips(sorted(digests)) | {clip.digest for _, clip in self._known.values()}
         return [name for name in names if name[:_DIGEST_CHARS] not in needed]
 
     def forget(self, recording: Path) -> None:

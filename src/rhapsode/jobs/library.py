@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from rhapsode.errors import Conflict, InvalidInput, NotFound
-from rhapsode.jobs.clips import Clips
+from rhapsode.jobs.clips import Clip, Clips
 from rhapsode.jobs.consents import Consent, Consents
 from rhapsode.ledger.base import JobFilter, Ledger
 from rhapsode.model import JobStatus, Voice
@@ -79,8 +79,8 @@ class Library:
             raise NotFound(f"there is no recording {name[:100]!r}", "voice_id")
         return found, self._recordings / name
 
-    async def clip(self, name: str) -> str:
-        """Digest of the clip to clone the voice of a reference recording from.
+    async def clip(self, name: str) -> Clip:
+        """The clip to clone the voice of a reference recording from.
 
         Raises:
             NotFound: There is no such recording.
@@ -109,7 +109,7 @@ class Library:
         if not target.exists():
             await self._clips.make(source, self._max_s)
             await asyncio.to_thread(_place, source, target)
-        if consent and await asyncio.to_thread(filecmp.cmp, source, target, False):
+        if consent and await asyncio.to_thread(lambda: filecmp.cmp(source, target, shallow=False)):
             await asyncio.to_thread(self._consents.record, target, consent)
         return name
 

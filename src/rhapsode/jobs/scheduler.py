@@ -295,7 +295,7 @@ class Scheduler:
 
     def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
         request = run.job.request
-        slot = next((s for s in slots if (request.engine, request.voice) in s.warm), slots[0])
+        slot = next((s for s in slots if (request.engine, request.reference or request.voice) in s.warm), slots[0])
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageFull, Unavailable
+from rhapsode.errors import Conflict, EngineUnloaded, Gone, InvalidInput, NotFound, StorageFull, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription
 from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.events import END_EVENTS
@@ -20,7 +20,7 @@ from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
+from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
@@ -112,10 +112,33 @@ class JobService:
         """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
         described = await self.shop.fleet.describe()
         try:
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, caller)
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.shop.fleet.describe(refresh=True)
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, caller)
+        if resolved.request.voice_mode is VoiceMode.CLONE:
+            resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
+        return resolved, described
+
+    def _resolve(self, body: SpeechBody, described: EngineDescription, default: Priority, caller: Caller) -> Resolved:
+        shop = self.shop
+        return resolve(body, self.settings, described, self.references, shop.cloning, default, caller.limits)
+
+    async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
+        """The request with the clip of its recording.
+
+        Raises:
+            InvalidInput: The recording is none that the engine can clone (status 400).
+        """
+        clip = await self.library.clip(request.voice)
+        if clip.seconds < described.info.min_clip_s:
+            raise InvalidInput(
+                f"reference_audio_filename: recording {request.voice!r} has {clip.seconds:.1f} s of sound; "
+                f"engine {described.info.name!r} needs {described.info.min_clip_s:g} s",
+                "reference_audio_filename",
+                400,
+            )
+        return replace(request, reference=clip.digest)
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded.

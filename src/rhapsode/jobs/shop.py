@@ -36,6 +36,8 @@ class Shop:
     clips: Clips
     engine_names: Callable[[], Sequence[str]] = tuple
     """Names of the engines that are installed."""
+    cloning: Callable[[], Sequence[str]] = tuple
+    """Engines that clone voices, installed or not: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

@@ -115,7 +115,7 @@ def to_job(row: Row) -> Job:
         kept, deleted, _emptied, error, failed_segment,
         result_name, result_format, result_size, result_digest, result_samples, result_rate, result_revision,
         warnings, tags, _idempotency_key, _fingerprint,
-        _voice, batch_id, custom_id, webhook_url, redo_of, redo_revision,
+        _voice, _reference, batch_id, custom_id, webhook_url, redo_of, redo_revision,
     ) = row  # fmt: skip
     result = None
     if result_name is not None:
