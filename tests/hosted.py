@@ -1,4 +1,4 @@
-"""An engine in its own interpreter, for tests: the engine contract over a pipe.
+"""Engines in an interpreter of their own, for tests: the engine contract over a pipe.
 
 python -m tests.hosted MODULE:CLASS     # what the parent starts; speaks pickle on standard input and output
 """
@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,49 +17,62 @@ from rhapsode.engines.base import EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.model import Voice
 
 ROOT = Path(__file__).resolve().parents[1]
+POCKET = ROOT / ".venv-engines" / "engines" / "pocket"
+"""Made by ``scripts/setup.py test`` through ``rhapsode engines install pocket``."""
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+"""Tests do not ask the hub."""
 
 
-class HostedEngine:
-    """Implements :class:`rhapsode.engines.base.Engine` by asking a process that holds the real one."""
+class Host:
+    """A process that holds engines of one class; they are asked one after another."""
 
-    def __init__(self, python: Path, path: str, options: EngineOptions) -> None:
-        # not for a user's machine: tests must not reach the hub
-        env = os.environ | {"HF_HUB_OFFLINE": "1"}
+    def __init__(self, python: Path, path: str) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [python, "-m", "tests.hosted", path], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._ask("start", options)
+            [python, "-m", "tests.hosted", path],
+            cwd=ROOT, env=os.environ | OFFLINE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
 
-    def _ask(self, what: str, *arguments: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        pickle.dump((what, arguments), self._process.stdin)
-        self._process.stdin.flush()
-        answer, error = pickle.load(self._process.stdout)
+    def ask(self, engine: int, what: str, *arguments: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with self._lock:
+            pickle.dump((engine, what, arguments), stdin)
+            stdin.flush()
+            answer, error = pickle.load(stdout)
         if error is not None:
             raise error
         return answer
 
+    def engine(self, options: EngineOptions) -> "HostedEngine":
+        return HostedEngine(self, self.ask(0, "new", options))
+
     def close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait(10)
+        self._process.communicate(timeout=30)
+
+
+class HostedEngine:
+    """Implements :class:`rhapsode.engines.base.Engine` by asking the real one."""
+
+    def __init__(self, host: Host, number: int) -> None:
+        self._host = host
+        self._number = number
 
     @property
     def info(self) -> EngineInfo:
-        info: EngineInfo = self._ask("info")
+        info: EngineInfo = self._host.ask(self._number, "info")
         return info
 
     def voices(self) -> Sequence[Voice]:
-        voices: Sequence[Voice] = self._ask("voices")
+        voices: Sequence[Voice] = self._host.ask(self._number, "voices")
         return voices
 
     def load(self, voice: str) -> None:
-        self._ask("load", voice)
+        self._host.ask(self._number, "load", voice)
 
     def synthesise(self, utterance: Utterance) -> Speech:
-        speech: Speech = self._ask("synthesise", utterance)
+        speech: Speech = self._host.ask(self._number, "synthesise", utterance)
         return speech
 
 
@@ -67,18 +81,21 @@ def serve(path: str) -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     module, name = path.split(":")
-    engine: Any = None
+    make = getattr(importlib.import_module(module), name)
+    engines: list[Any] = []
     while True:
         try:
-            what, arguments = pickle.load(sys.stdin.buffer)
+            number, what, arguments = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         answer, problem = None, None
         try:
-            if what == "start":
-                engine = getattr(importlib.import_module(module), name)(*arguments)
+            if what == "new":
+                engines.append(make(*arguments))
+                answer = len(engines) - 1
             else:
-                answer = engine.info if what == "info" else getattr(engine, what)(*arguments)
+                found = getattr(engines[number], what)
+                answer = found(*arguments) if callable(found) else found
         except Exception as error:  # noqa: BLE001 - the parent raises it
             problem = error
         pickle.dump((answer, problem), replies)

@@ -26,6 +26,7 @@ PACKAGE = "rhapsode"
 FOLDER = "engines"
 WORKER_NEEDS = ("av", "msgspec", "numpy")
 """What ``rhapsode.fleet.worker`` imports. Without versions: the engine's libraries may ask for old ones."""
+_DRAFT, _OLD = ".part", ".old"
 _STAMP = "rhapsode-engine.json"
 _EXTRA = re.compile(r"""^(?P<what>[^;]+);\s*extra\s*==\s*['"](?P<extra>[^'"]+)['"]\s*$""")
 _NAME = re.compile(r"[\w.-]+")
@@ -86,7 +87,7 @@ def install(data_dir: Path, name: str, say: Say, python: str = sys.executable, c
         InvalidInput: No such engine, or it needs no environment.
         EngineError: It cannot be made; says why and what to do. What was there before is untouched.
     """
-    name = next((extra for extra, names in families().items() if name in names), name)
+    name = _family(name)
     if name not in families():
         raise InvalidInput(f"engine {name!r} cannot be installed; these can: {', '.join(families())}", "name")
     wanted = requirements_of(name)
@@ -95,7 +96,7 @@ def install(data_dir: Path, name: str, say: Say, python: str = sys.executable, c
         if _fits(folder):
             say(f"{name} is there: {folder}")
             return _python(folder)
-        draft = folder.with_name(f".{name}.part")
+        draft = folder.with_name(f".{name}{_DRAFT}")
         say(f"making a virtual environment for {name} with {python}")
         _run([python, "-m", "venv", "--clear", str(draft)], "the virtual environment", say=None)
         keep_to = ["--constraint", str(constraint)] if constraint else []
@@ -115,17 +116,23 @@ def remove(data_dir: Path, name: str, say: Say) -> None:
     Raises:
         InvalidInput: It has none.
     """
+    name = _family(name)
     folder = data_dir / FOLDER / name
-    drafts = [folder.with_name(f".{name}.part"), folder.with_name(f".{name}.old")]
-    if not re.fullmatch(r"[\w-]+", name) or not any(path.exists() for path in (folder, *drafts)):
-        here = ", ".join(sorted(folder.name for folder in (data_dir / FOLDER).glob("[!.]*"))) or "none"
-        raise InvalidInput(f"engine {name!r} has no environment under {data_dir / FOLDER}; there are: {here}", "name")
+    here = [path.name for path in sorted((data_dir / FOLDER).glob("[!.]*"))]
+    if name not in here:
+        raise InvalidInput(
+            f"engine {name!r} has no environment in {data_dir / FOLDER}; there are: {', '.join(here) or 'none'}", "name"
+        )
+    drafts = [folder.with_name(f".{name}{suffix}") for suffix in (_DRAFT, _OLD)]
     with _alone(folder, say):
-        if folder.exists():
-            folder.rename(drafts[1])
-        for path in drafts:
+        for path in (folder, *drafts):
             shutil.rmtree(path, ignore_errors=True)
     say(f"{name} is removed: {folder}")
+
+
+def _family(name: str) -> str:
+    """The extra that an engine comes with; other names stay as they are."""
+    return next((extra for extra, names in families().items() if name in names), name)
 
 
 def _stamp(name: str) -> dict[str, object]:
@@ -183,7 +190,7 @@ def _files_of(own: Distribution) -> Iterator[Path]:
 
 def _swap(draft: Path, folder: Path) -> None:
     """Put ``draft`` where ``folder`` is; whoever still runs from the old one keeps its open files only."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = folder.with_name(f".{folder.name}{_OLD}")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)

@@ -213,7 +213,8 @@ class LocalFleet:
     async def _speak(self, seat: Seat, task: SynthesisTask) -> Rendered:
         try:
             process = await self._process_of(seat)
-            await process.load(task.voice)
+            if task.reference is None:
+                await process.load(task.voice)
             deadline_s = self._options.deadline_base_s + self._options.deadline_per_char_s * len(task.text)
             rendered = await process.synthesise(task, deadline_s)
         except EngineError:
