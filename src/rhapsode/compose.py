@@ -1,6 +1,7 @@
 """The composition root: the one place that chooses and wires concrete parts, for the server, the CLI and embedding programs."""
 
 import asyncio
+import importlib
 import os
 import sys
 import time
@@ -8,11 +9,14 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
+from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
 from rhapsode.engines.environment import interpreters, missing
 from rhapsode.engines.registry import CLONING, engine_names
+from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
@@ -81,6 +85,41 @@ def scheduler_options(settings: Settings) -> SchedulerOptions:
     )
 
 
+def blob_stores(settings: Settings) -> tuple[BlobStore, BlobStore, BlobStore]:
+    """Where takes, renditions and results lie.
+
+    Raises:
+        ConfigError: A bucket is named, and the extra for it is not installed.
+    """
+    if not settings.blobs.url:
+        return (
+            LocalBlobs(settings.data_dir / "takes"),
+            LocalBlobs(settings.data_dir / "renditions", fan_out=False),
+            LocalBlobs(settings.job_queue.output_path, fan_out=False),
+        )
+    s3 = load_extra("rhapsode.blobs.s3", "s3", f"blobs.url = {settings.blobs.url}")
+    options = s3.S3Options(settings.blobs.url, settings.blobs.endpoint, settings.blobs.region)
+    scratch = settings.data_dir / "uploads"
+    takes, renditions, results = (
+        s3.S3Blobs(options, folder, scratch / folder) for folder in ("takes", "renditions", "results")
+    )
+    return takes, renditions, results
+
+
+def load_extra(module: str, extra: str, setting: str) -> Any:
+    """A backend that needs packages of its own, imported only when it is configured.
+
+    Raises:
+        ConfigError: They are not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rhapsode"):
+            raise
+        raise ConfigError(f"{setting} needs {error.name}: pip install 'rhapsode[{extra}]'") from error
+
+
 @asynccontextmanager
 async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     """Open the data directory and build the parts around it; nothing runs yet.
@@ -92,10 +131,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     """
     ttl_s = settings.job_queue.job_ttl_hours * 3600
     ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
-    takes = LocalBlobs(settings.data_dir / "takes")
-    renditions = LocalBlobs(settings.data_dir / "renditions", fan_out=False)
-    clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)
-    results = LocalBlobs(settings.job_queue.output_path, fan_out=False)
+    takes, renditions, results = blob_stores(settings)
+    clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)  # files: the workers read them
     hub = EventHub()
     ledger.on_event(hub.publish)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")

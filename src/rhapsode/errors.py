@@ -12,7 +12,8 @@ RhapsodeError
 ├── Gone                    cancelled, deleted or expired
 ├── Unavailable             cannot serve now; try again later
 │   ├── EngineUnloaded      the engine was unloaded by the operator
-│   └── StorageFull         below the free-space watermark
+│   ├── StorageFull         below the free-space watermark
+│   └── StorageAway         the store of takes and results cannot be reached
 ├── Refused                 a compare-and-set lost: fenced, or the status moved on
 ├── LedgerError             the ledger cannot be used: corrupt, newer schema, failed fsync
 ├── BlobError               stored bytes are missing or damaged
@@ -105,6 +106,10 @@ class EngineUnloaded(Unavailable):
 
 class StorageFull(Unavailable):
     """Free space is below the watermark."""
+
+
+class StorageAway(Unavailable):
+    """The store of takes and results cannot be reached, or refuses its owner. Work waits for it; nobody is charged."""
 
 
 class Refused(RhapsodeError):

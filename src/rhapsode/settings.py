@@ -198,6 +198,29 @@ class Scheduler(Section):
     )  # fmt: skip
 
 
+class Blobs(Section):
+    """Where takes, results and renditions lie."""
+
+    url: str = _setting(
+        "", "Bucket of an S3-compatible store, such as s3://speech/rhapsode.", special="empty = folders on this machine"
+    )
+    endpoint: str = _setting(
+        "", "Address of the store, such as http://minio:9000.", special="empty = $AWS_ENDPOINT_URL, else AWS"
+    )
+    region: str = _setting("", "Region of the bucket.", special="empty = $AWS_REGION, else us-east-1")
+    redirect_sec: float = _setting(
+        0, "Send those who fetch a result to the store, with an address valid for so long.", "s",
+        "0 = pass it through here", ge=0, le=604_800,
+    )  # fmt: skip
+
+    @field_validator("url")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        if value and not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^?#]*)?", value):
+            raise ValueError("must be empty, s3://bucket or s3://bucket/prefix")
+        return value.rstrip("/")
+
+
 class Limits(Section):
     """What is refused."""
 
@@ -348,6 +371,7 @@ class Settings(BaseModel):
     audio_processing: AudioProcessing = AudioProcessing()
     job_queue: JobQueue = JobQueue()
     fleet: Fleet = Fleet()
+    blobs: Blobs = Blobs()
     scheduler: Scheduler = Scheduler()
     limits: Limits = Limits()
     auth: Auth = Auth()

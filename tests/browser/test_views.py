@@ -46,6 +46,8 @@ def test_history_is_searched_filtered_rerun_and_deleted(opened: Opener, beeping:
     assert again not in (whale, boat)
     assert (beeping.status(again)["seed"], beeping.status(whale)["seed"]) == (5, 5)
     page.goto(beeping.url + "/#/history?q=boat")
+    expect(region.get_by_text("A boat lies")).to_have_count(1)
+    expect(region.get_by_role("listitem")).to_have_count(1)
     page.once("dialog", lambda dialog: dialog.accept())
     region.get_by_role("button", name="Delete").click()
     expect(region.get_by_text("Nothing matches.")).to_be_visible()

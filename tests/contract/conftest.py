@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
+from rhapsode.blobs.s3 import S3Blobs, S3Options
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.sql import SqlLedger
+from tests.buckets import Buckets
 from tests.contract.ledger_values import TTL_S, Clock, OpenLedger
 
 
@@ -37,8 +40,13 @@ async def ledger(open_ledger: OpenLedger) -> Ledger:
     return await open_ledger()
 
 
-@pytest.fixture(params=["local", "local-flat"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalBlobs]:
-    store = LocalBlobs(tmp_path / "blobs", fan_out=request.param == "local")
+@pytest.fixture(params=["local", "local-flat", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
+    store: BlobStore
+    if request.param == "s3":
+        buckets: Buckets = request.getfixturevalue("buckets")
+        store = S3Blobs(S3Options(f"{buckets.url}/{tmp_path.name}", buckets.endpoint), "takes", tmp_path / "uploads")
+    else:
+        store = LocalBlobs(tmp_path / "blobs", fan_out=request.param == "local")
     yield store
     store.close()

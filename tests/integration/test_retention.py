@@ -1,5 +1,6 @@
 """What is kept, what is swept and what is never touched, with a real service over a data directory and a clock in hand."""
 
+import asyncio
 import dataclasses
 import os
 import time
@@ -186,7 +187,9 @@ async def test_a_short_life_ends_by_itself_and_answers_gone(tmp_path: Path) -> N
         await server.until_gone(job_id)
         assert (await server.http.get(f"/tts/{job_id}/result")).status_code == 410
         assert (await server.http.get(f"/tts/{kept}/result")).status_code == 200
-        assert len(list(server.settings.job_queue.output_path.iterdir())) == 1
+        async with asyncio.timeout(30):  # rows first, bytes behind them
+            while len(list(server.settings.job_queue.output_path.iterdir())) != 1:
+                await asyncio.sleep(0.02)
 
 
 async def test_saved_copies_outlive_their_jobs(tmp_path: Path) -> None:

@@ -4,18 +4,21 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
-from rhapsode.api.ranges import is_range, matches, not_satisfiable
+from rhapsode.api.ranges import is_range, matches, not_satisfiable, stream_response
 from rhapsode.audio.encode import content_type, extension
+from rhapsode.blobs.base import BlobStat, BlobStore
 from rhapsode.errors import Gone, StorageFull
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.saved import output_name
@@ -63,13 +66,18 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     Raises:
         Gone: The file is no longer there.
     """
-    path = service.result_path(job)
-    if path is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
-        job, path = newer, service.result_path(newer)  # revised in this moment
-    if job.result is None or path is None:
+    stat = await _result_stat(service, job)
+    if stat is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
+        job, stat = newer, await _result_stat(service, newer)  # revised in this moment
+    if job.result is None or stat is None:
         raise Gone(f"the result of job {job.id} is no longer there")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
-    return await _file_response(service, job, request, path, job.result.format, etag)
+    found = _Found(service.shop.results, job.result.name, stat, job.result.format, etag)
+    return await _stored_response(service, job, request, found)
+
+
+async def _result_stat(service: JobService, job: Job) -> BlobStat | None:
+    return await service.shop.results.stat(job.result.name) if job.result else None
 
 
 async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:
@@ -81,22 +89,40 @@ async def rendition_response(service: JobService, job: Job, request: Request, au
     """
     if service.scheduler.disk_full:
         raise StorageFull("too little of the disk is free to make another format (limits.min_free_disk_mb)")
-    path = await while_connected(request, service.renditions.path(job, audio_format))
+    name, stat = await while_connected(request, service.renditions.find(job, audio_format))
     revision = job.result.revision if job.result else 0
-    etag = f'"{job.id}-{revision}-{audio_format}-{_stat(path, job).st_mtime_ns:x}"'
-    return await _file_response(service, job, request, path, audio_format, etag)
+    etag = f'"{job.id}-{revision}-{audio_format}-{stat.version}"'
+    found = _Found(service.shop.renditions, name, stat, audio_format, etag)
+    return await _stored_response(service, job, request, found)
 
 
-async def _file_response(
-    service: JobService, job: Job, request: Request, path: Path, audio_format: AudioFormat, etag: str
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A finished file in its store."""
+
+    store: BlobStore
+    name: str
+    stat: BlobStat
+    format: AudioFormat
+    etag: str
+
+
+async def _stored_response(service: JobService, job: Job, request: Request, found: _Found) -> Response:
+    """The file from this machine's disk, or from a bucket: through here, or by its own address if so configured."""
     if not job.ended_at or service.shop.clock() - job.ended_at > _NEW_S:
         await service.shop.ledger.touch_result(job.id)
-    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers: Mapping[str, str] = job_headers(job) | disposition(name) | {"ETag": etag}
-    if matches(request, etag):
+    name = f"{Path(download_name(job)).stem}.{extension(found.format)}"
+    headers: Mapping[str, str] = job_headers(job) | disposition(name) | {"ETag": found.etag}
+    if matches(request, found.etag):
         return Response(status_code=304, headers=headers)
-    return _Finished(path, headers=headers, media_type=content_type(audio_format), stat_result=_stat(path, job))
+    media_type = content_type(found.format)
+    if path := found.store.local_path(found.name):
+        return _Finished(path, headers=headers, media_type=media_type, stat_result=_stat(path, job))
+    expires_s = service.settings.blobs.redirect_sec
+    if request.method == "GET" and expires_s and (url := await found.store.url(found.name, expires_s)):
+        return RedirectResponse(url, 307, job_headers(job) | {"Cache-Control": "no-store"})
+    read = partial(found.store.read, found.name)
+    return await stream_response(request, read, found.stat.size, media_type, headers)
 
 
 def _stat(path: Path, job: Job) -> os.stat_result:

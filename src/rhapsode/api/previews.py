@@ -60,9 +60,8 @@ class Previews:
         job = await service.submit(body, caller, attached=True)
         async with service.attend(job):
             job = await service.wait(job.id)
-        path = service.result_path(job)
-        if job.status is not JobStatus.COMPLETED or path is None:
+        if job.status is not JobStatus.COMPLETED or job.result is None:
             raise JobEnded(job, job.id)
-        data = await asyncio.to_thread(path.read_bytes)
+        data = await service.shop.results.get(job.result.name)
         await service.purge(job.id, caller)
         return data

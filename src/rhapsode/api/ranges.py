@@ -1,9 +1,10 @@
-"""Parts of an answer (RFC 9110, section 14): bytes in memory, and the refusals for all."""
+"""Parts of an answer (RFC 9110, section 14): bytes in memory or in pieces, and the refusals for all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 
 from rhapsode.api.errors import problem
 
@@ -43,15 +44,57 @@ def bytes_response(request: Request, data: bytes, media_type: str, headers: Mapp
         headers: More headers, ETag among them.
     """
     headers = {**headers, "Accept-Ranges": "bytes"}
+    part = _one_range(request, len(data), headers["ETag"])
+    if isinstance(part, Response):
+        return part
+    if part is None:
+        return Response(data, headers=headers, media_type=media_type)
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(data)}"
+    return Response(data[part.start : part.stop], 206, headers=headers, media_type=media_type)
+
+
+async def stream_response(
+    request: Request,
+    read: Callable[[int, int], AsyncIterator[bytes]],
+    size: int,
+    media_type: str,
+    headers: Mapping[str, str],
+) -> Response:
+    """Like :func:`bytes_response`, of bytes that ``read(start, end)`` gives in pieces; HEAD reads none.
+
+    The first piece is read here, so that what cannot be read at all is an answer like any other.
+    """
+    part = _one_range(request, size, headers["ETag"])
+    if isinstance(part, Response):
+        return part
+    headers = {**headers, "Accept-Ranges": "bytes"}
+    status = 200
+    if part is not None:
+        status, headers["Content-Range"] = 206, f"bytes {part.start}-{part.stop - 1}/{size}"
+    part = part or range(size)
+    headers["Content-Length"] = str(len(part))
+    if request.method == "HEAD":
+        return Response(None, status, headers, media_type)
+    pieces = read(part.start, part.stop)
+    first = await anext(pieces, b"")
+    return StreamingResponse(_with(first, pieces), status, headers, media_type)
+
+
+async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for data in rest:
+        yield data
+
+
+def _one_range(request: Request, size: int, etag: str) -> range | Response | None:
+    """The one range that is asked for; None when it is the whole, a refusal when there is no such range."""
     wanted = request.headers.get("range", "")
     one = _ONE.fullmatch(wanted) if is_range(wanted) else None
-    if one is None or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-        return Response(data, headers=headers, media_type=media_type)
+    if one is None or request.headers.get("if-range", etag) != etag:
+        return None
     first, last = one.groups()
-    size = len(data)
     start = int(first) if first else max(size - int(last), 0)
     end = min(int(last) + 1, size) if first and last else size
     if start >= size:
-        return not_satisfiable(wanted, size, {"ETag": headers["ETag"], "Accept-Ranges": "bytes"})
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    return Response(data[start:end], 206, headers=headers, media_type=media_type)
+        return not_satisfiable(wanted, size, {"ETag": etag, "Accept-Ranges": "bytes"})
+    return range(start, end)

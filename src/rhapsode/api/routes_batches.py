@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,6 +20,7 @@ from rhapsode.api.errors import kind_of, pointers_of, problem
 from rhapsode.api.idempotency import REPLAYED, idempotency_key
 from rhapsode.api.schemas import BatchAccepted, BatchCancelled, BatchJobs, BatchList, BatchStatus
 from rhapsode.audio.encode import extension
+from rhapsode.blobs.base import BlobStore
 from rhapsode.deliver.archive import Member, archive, safe_names
 from rhapsode.errors import Gone, InvalidInput
 from rhapsode.jobs.batches import Item, NothingAccepted, Wanted, find_batch, purge_batch, submit_batch
@@ -31,6 +33,8 @@ from rhapsode.model import Job, JobStatus
 router = APIRouter(tags=["batches"])
 
 _MOST = 1_000
+_LOOKS = 32
+"""Results looked for at once."""
 _RETRY_AFTER_S = 5
 _NO_STORE = {"Cache-Control": "no-store"}
 _CUSTOM_ID = TypeAdapter(Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")])
@@ -157,15 +161,15 @@ async def result(
     batch_id: str,
     ctx: Ctx,
     caller: Reader,
-    partial: Annotated[bool, Query(description="What is finished so far.")] = False,
+    unfinished: Annotated[bool, Query(alias="partial", description="What is finished so far.")] = False,
 ) -> Response:
     """All finished files as a ZIP archive, with a ``manifest.json``."""
     found = await find_batch(ctx.service, batch_id, caller)
-    if found.ended_at is None and not partial:
+    if found.ended_at is None and not unfinished:
         headers = {"Retry-After": str(_RETRY_AFTER_S), **_NO_STORE}
         return problem(425, "too_early", f"batch {found.id} is running, {found.progress:g} % done", headers=headers)
     made = await ctx.service.shop.batches.batch_jobs(found.id, limit=found.total)
-    manifest, members = await asyncio.to_thread(_contents, ctx, found, made)
+    manifest, members = await _contents(ctx, found, made)
     if not members:
         raise Gone(f"batch {found.id} has no finished file (any more)")
     headers = disposition(f"tts_batch_{found.id}.zip") | _NO_STORE
@@ -178,7 +182,18 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield data
 
 
-def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[dict[str, object], list[Member]]:
+def _pieces(store: BlobStore, name: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """A blob, read by a thread that may wait."""
+    stream = store.read(name)
+    while data := asyncio.run_coroutine_threadsafe(_next(stream), loop).result():
+        yield data
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes:
+    return await anext(stream, b"")
+
+
+async def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[dict[str, object], list[Member]]:
     """What goes into the archive. Only files that are there now: whatever the ledger says, a member cannot be missing."""
     width = len(str(batch.total - 1))
     entries: list[dict[str, object]] = []
@@ -187,11 +202,17 @@ def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[dict[str
         (job.custom_id or f"{batch.index_of(place):0{width}d}", extension(job.request.output_format))
         for place, job in enumerate(jobs)
     ]
-    for place, (job, name) in enumerate(zip(jobs, safe_names(labels), strict=True)):
-        path = ctx.service.result_path(job)
-        there = job.result is not None and path is not None and path.is_file()
-        if there and job.result and path:
-            members.append(Member(name, path, job.result.size, time.gmtime(job.ended_at or job.created_at)[:6]))
+    store, loop, turns = ctx.service.shop.results, asyncio.get_running_loop(), asyncio.Semaphore(_LOOKS)
+
+    async def is_there(job: Job) -> bool:
+        async with turns:
+            return job.result is not None and await store.stat(job.result.name) is not None
+
+    found = await asyncio.gather(*map(is_there, jobs))
+    for place, (job, name, there) in enumerate(zip(jobs, safe_names(labels), found, strict=True)):
+        if there and job.result:
+            pieces = partial(_pieces, store, job.result.name, loop)
+            members.append(Member(name, pieces, job.result.size, time.gmtime(job.ended_at or job.created_at)[:6]))
         entries.append(
             {
                 "index": batch.index_of(place),

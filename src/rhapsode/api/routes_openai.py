@@ -19,6 +19,7 @@ from rhapsode.api.context import Context, Ctx, Reader, Submitter
 from rhapsode.api.errors import job_failed
 from rhapsode.api.idempotency import idempotency_key
 from rhapsode.api.openai_form import in_their_form
+from rhapsode.audio.wav import to_float32, to_int16
 from rhapsode.errors import NotFound
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.request import SpeechBody, find_voice
@@ -177,8 +178,8 @@ async def _resampled(ctx: Context, job: Job) -> AsyncGenerator[bytes, None]:
     described = await ctx.service.shop.fleet.describe()
     voice = find_voice(described.voices, job.request.voice)
     rate = voice.sample_rate if voice else PCM_RATE
-    resampler = soxr.ResampleStream(rate, PCM_RATE, 1, dtype="int16") if rate != PCM_RATE else None
-    empty = np.zeros((0, 1), np.int16)
+    # In floats: soxr dithers integers, and then the same takes would not be the same bytes.
+    resampler = soxr.ResampleStream(rate, PCM_RATE, 1, dtype="float32") if rate != PCM_RATE else None
     async with (
         ctx.service.attend(job),
         contextlib.aclosing(live_audio(ctx.service.shop, ctx.service.scheduler, job, AudioFormat.PCM)) as stream,
@@ -186,10 +187,10 @@ async def _resampled(ctx: Context, job: Job) -> AsyncGenerator[bytes, None]:
         async for data in stream:
             if resampler is None:
                 yield data
-            elif out := resampler.resample_chunk(np.frombuffer(data, "<i2").reshape(-1, 1)).tobytes():
-                yield out
+            elif (out := resampler.resample_chunk(to_float32(np.frombuffer(data, "<i2")))).size:
+                yield to_int16(out).tobytes()
         if resampler is not None:
-            yield resampler.resample_chunk(empty, last=True).tobytes()
+            yield to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)).tobytes()
 
 
 async def _events(ctx: Context, job: Job, request: Request, audio_format: AudioFormat) -> Response:

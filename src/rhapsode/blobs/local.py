@@ -14,22 +14,21 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from rhapsode.blobs.base import BlobStore
+from rhapsode.blobs.base import NAME, TEMP_PREFIX, BlobStat, BlobStore, checked_name
 from rhapsode.errors import BlobError, StorageFull
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TEMP_PREFIX = ".tmp-"
-"""Of files that are being written; what a crash leaves behind is found by it."""
 THREADS = 8
 """Writers at once: a file system shares the syncs of those that wait together."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{2,199}")
 _TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r"[0-9a-f]{32}")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PAGE = 1000
 """Names read from the folder at a time."""
+_PIECE = 512 * 1024
+"""Bytes read at a time."""
 
 
 class LocalBlobs(BlobStore):
@@ -62,8 +61,24 @@ class LocalBlobs(BlobStore):
     def scratch(self) -> Path:  # noqa: D102
         return self._root / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
 
-    async def size(self, name: str) -> int | None:  # noqa: D102
-        return await self._run(_size, self._path(name))
+    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:  # noqa: D102
+        file = await self._run(self._open, self._path(name), start)
+        try:
+            while end is None or start < end:
+                data = await self._run(file.read, _PIECE if end is None else min(_PIECE, end - start))
+                if not data:
+                    return
+                start += len(data)
+                yield data
+        finally:
+            file.close()
+
+    async def stat(self, name: str) -> BlobStat | None:  # noqa: D102
+        found = await self._run(_stat, self._path(name))
+        return found and BlobStat(found.st_size, f"{found.st_mtime_ns:x}")
+
+    async def url(self, name: str, expires_s: float) -> str | None:  # noqa: D102
+        return None
 
     def local_path(self, name: str) -> Path | None:  # noqa: D102
         path = self._path(name)
@@ -74,7 +89,7 @@ class LocalBlobs(BlobStore):
 
     async def names(self, older_than_s: float) -> AsyncIterator[str]:  # noqa: D102
         before = time.time() - older_than_s
-        files = self._files(_NAME, before)
+        files = self._files(NAME, before)
         while page := await self._run(lambda: list(islice(files, _PAGE))):
             for path in page:
                 yield path.name
@@ -95,20 +110,13 @@ class LocalBlobs(BlobStore):
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
 
     def _path(self, name: str) -> Path:
-        """Where ``name`` lies.
-
-        Raises:
-            BlobError: It could lead out of the folder, or be taken for a temporary file.
-        """
-        if not _NAME.fullmatch(name):
-            raise BlobError(
-                f"{name!r} cannot be the name of a blob: 3 to 200 of A-Z a-z 0-9 . _ -, not starting with . or -."
-            )
+        """Where ``name`` lies."""
+        checked_name(name)
         return self._root / name[:2] / name if self._fan_out else self._root / name
 
     def _put(self, path: Path, data: bytes) -> None:
         with self._explain_full(path):
-            if _size(path) == len(data):
+            if (there := _stat(path)) and there.st_size == len(data):
                 os.utime(path)  # it is wanted again: too young for orphan collection
             else:
                 with self._draft(path) as draft:
@@ -144,10 +152,16 @@ class LocalBlobs(BlobStore):
         source.unlink()
 
     def _get(self, path: Path) -> bytes:
+        with self._open(path) as file:
+            return file.read()
+
+    def _open(self, path: Path, start: int = 0) -> BinaryIO:
         try:
-            return path.read_bytes()
+            file = path.open("rb")
         except FileNotFoundError as error:
             raise BlobError(f"The bytes of {path.name} are missing.") from error
+        file.seek(start)
+        return file
 
     @contextmanager
     def _draft(self, path: Path) -> Iterator[Path]:
@@ -192,9 +206,9 @@ class LocalBlobs(BlobStore):
         return len(leftovers)
 
 
-def _size(path: Path) -> int | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_size
+        return path.stat()
     except FileNotFoundError:
         return None
 

@@ -6,10 +6,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
-_READ = 512 * 1024
 _LONGEST = 100
 """Characters of a name."""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
@@ -26,9 +23,10 @@ class Member:
     """A file in an archive."""
 
     name: str
-    path: Path
+    pieces: Callable[[], Iterator[bytes]]
+    """Gives its bytes."""
     size: int
-    """Bytes; a file that has another size is not the one that was meant."""
+    """How many; a file that has another size is not the one that was meant."""
     modified: Stamp
 
 
@@ -53,7 +51,7 @@ def archive(manifest: Mapping[str, object], members: Sequence[Member]) -> Iterat
     """The archive, piece by piece: ``manifest.json`` first, then the files as they are (audio does not shrink).
 
     Raises:
-        OSError: A file is gone or cannot be read; what was given so far is no archive.
+        OSError: A file has not the size that it should have; so for what ``pieces`` raise: what was given so far is no archive.
     """
     drain = _Drain()
     with zipfile.ZipFile(drain, "w", zipfile.ZIP_STORED) as made:
@@ -64,8 +62,8 @@ def archive(manifest: Mapping[str, object], members: Sequence[Member]) -> Iterat
             info = zipfile.ZipInfo(member.name, _stamp(member.modified))
             info.file_size = member.size
             info.external_attr = 0o644 << 16
-            with member.path.open("rb") as source, made.open(info, "w", force_zip64=member.size >= 2**31) as target:
-                yield from _copy(source, target.write, drain, member)
+            with made.open(info, "w", force_zip64=member.size >= 2**31) as target:
+                yield from _copy(target.write, drain, member)
     yield drain.take()
 
 
@@ -73,14 +71,14 @@ def _stamp(modified: Stamp) -> Stamp:
     return max(modified, _OLDEST)
 
 
-def _copy(source: BinaryIO, write: Callable[[bytes], object], drain: "_Drain", member: Member) -> Iterator[bytes]:
+def _copy(write: Callable[[bytes], object], drain: "_Drain", member: Member) -> Iterator[bytes]:
     left = member.size
-    while data := source.read(_READ):
+    for data in member.pieces():
         left -= len(data)
         write(data)
         yield drain.take()
     if left:
-        raise OSError(f"{member.path.name} has {member.size - left} bytes, not {member.size}")
+        raise OSError(f"{member.name} has {member.size - left} bytes, not {member.size}")
 
 
 class _Drain(io.RawIOBase):

@@ -11,6 +11,7 @@ from rhapsode.errors import InvalidInput, LedgerError, Refused, RhapsodeError, S
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.joiner import result_name
 from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import store_result
 from rhapsode.ledger.base import PlanPart, Waiting
 from rhapsode.model import AudioFormat, Job, Result
 
@@ -98,7 +99,7 @@ class CallbackRunner:
         copy = self._shop.results.scratch()
         size, digest = await asyncio.to_thread(_copy, Path(given), copy)
         name = Path(result_name(job, self._shop.clock())).with_suffix(f".{audio_format}").name
-        await self._shop.results.adopt(copy, name)
+        await store_result(self._shop, copy, name)
         result = Result(name=name, format=audio_format, size=size, digest=digest, samples=0, rate=0)
         await self._shop.ledger.complete_job(job.fence, result)
 

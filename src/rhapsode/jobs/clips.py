@@ -50,7 +50,7 @@ class Clips:
         stat = await asyncio.to_thread(recording.stat)
         stamp = (stat.st_size, stat.st_mtime_ns)
         known = self._known.get(recording)
-        if known is not None and known[0] == stamp and await self.store.size(known[1].digest + SUFFIX) is not None:
+        if known is not None and known[0] == stamp and await self.store.stat(known[1].digest + SUFFIX):
             return known[1]
         clip = await self.make(recording, max_s)
         self._known[recording] = (stamp, clip)

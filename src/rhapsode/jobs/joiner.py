@@ -12,14 +12,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from rhapsode.audio.encode import extension
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
-from rhapsode.errors import BlobError, Refused, StorageFull
+from rhapsode.errors import BlobError, Refused, StorageAway, StorageFull
 from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import drop, local_copy, store_result
 from rhapsode.jobs.takes import JobEnded, takes_in_order
 from rhapsode.model import Boundary, Job, Result, SegmentState, is_job_id
 
@@ -58,21 +60,31 @@ def result_job_id(name: str) -> str:
     return job_id if name.startswith("tts_job_") and is_job_id(job_id) else ""
 
 
-async def read_take(shop: Shop, state: SegmentState) -> bytes:
+async def read_take(shop: Shop, state: SegmentState, patient: bool = False) -> bytes:
     """The checked bytes of a finished segment.
+
+    Args:
+        shop: Shared parts.
+        state: The segment.
+        patient: Wait while the store cannot be reached; work waits with it.
 
     Raises:
         BlobError: They are missing or damaged.
+        StorageAway: The store cannot be reached now.
     """
     if state.take is None:
         raise BlobError(f"segment {state.segment.index} has no take")
-    data = await shop.takes.get(state.take.digest)
-    if len(data) <= _HASHED_AT_ONCE:
-        digest = hashlib.sha256(data).hexdigest()
+    digest = state.take.digest
+    if patient:
+        data = await shop.patience.keep_trying(lambda: shop.takes.get(digest), (StorageAway,))
     else:
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-    if digest != state.take.digest:
-        raise BlobError(f"take {state.take.digest} is damaged: its content is {digest}")
+        data = await shop.takes.get(digest)
+    if len(data) <= _HASHED_AT_ONCE:
+        content = hashlib.sha256(data).hexdigest()
+    else:
+        content = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if content != digest:
+        raise BlobError(f"take {digest} is damaged: its content is {content}")
     return data
 
 
@@ -211,7 +223,7 @@ class Joiner:
                 async with contextlib.aclosing(taking) as takes:
                     async for state in takes:
                         try:
-                            data = await read_take(self._shop, state)
+                            data = await read_take(self._shop, state, patient=True)
                         except BlobError as error:
                             await self._remake(state, error)
                             whole = False
@@ -228,7 +240,7 @@ class Joiner:
         """Have a take that is gone made again: bytes first, so that the new ones are really written."""
         log.warning("job %s: %s; speaking segment %d again", self._job.id, error, state.segment.index)
         if state.take:
-            await self._shop.takes.delete(state.take.digest)
+            await self._shop.patience.keep_trying(partial(self._shop.takes.delete, state.take.digest), (StorageAway,))
         await self._shop.ledger.start_job(self._job.fence)  # one that was queued again has not begun yet
         await self._shop.ledger.reset_segment(self._job.fence, state.segment.index)
         states = await self._shop.ledger.segments(self._job.id, state.segment.index, 1)
@@ -238,9 +250,9 @@ class Joiner:
     async def _publish(self, made: Assembled) -> bool:
         """Make the file the job's result; False when its first take was not stored in the end."""
         name = result_name(self._job, self._shop.clock())
-        await self._shop.results.adopt(self._path, name)
+        await store_result(self._shop, self._path, name)
         if self._first and not await self._first.stored:
-            await self._shop.results.delete(name)
+            await drop(self._shop.results, name)
             return False
         copy = await self._save(self._job, name)
         result = Result(
@@ -254,7 +266,7 @@ class Joiner:
         try:
             await self._shop.ledger.complete_job(self._job.fence, result)
         except (Refused, StorageFull):  # nothing half-done stays behind
-            await self._shop.results.delete(name)
+            await drop(self._shop.results, name)
             if copy:
                 await asyncio.to_thread(copy.unlink, missing_ok=True)
             raise
@@ -262,12 +274,13 @@ class Joiner:
 
     async def _save(self, job: Job, name: str) -> Path | None:
         """Keep a copy for the user when that is wanted; that it cannot be kept is no reason to fail."""
-        source = self._shop.results.local_path(name)
-        if self._shop.saved is None or source is None:
+        if self._shop.saved is None:
             return None
         try:
-            return await asyncio.to_thread(self._shop.saved.save, job, source)
-        except OSError as error:
+            async with local_copy(self._shop.results, name) as source:
+                return await asyncio.to_thread(self._shop.saved.save, job, source)
+        except (OSError, BlobError, StorageAway) as error:
             log.warning("job %s: no copy was saved: %s", job.id, error)
-            await self._shop.ledger.warn_job(job.id, [f"no copy was saved to disk: {error.strerror or error}"])
+            cause = error.strerror if isinstance(error, OSError) else None
+            await self._shop.ledger.warn_job(job.id, [f"no copy was saved to disk: {cause or error}"])
             return None

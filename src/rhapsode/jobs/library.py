@@ -109,8 +109,10 @@ class Library:
         if not target.exists():
             await self._clips.make(source, self._max_s)
             await asyncio.to_thread(_place, source, target)
-        if consent and await asyncio.to_thread(lambda: filecmp.cmp(source, target, shallow=False)):
-            await asyncio.to_thread(self._consents.record, target, consent)
+        if consent is not None:
+            same: bool = await asyncio.to_thread(filecmp.cmp, source, target, False)
+            if same:
+                await asyncio.to_thread(self._consents.record, target, consent)
         return name
 
     async def add_voice(self, name: str, source: Path, _: Consent | None = None) -> str:

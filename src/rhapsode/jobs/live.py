@@ -71,7 +71,7 @@ async def live_audio(
     try:
         async with aclosing(takes_in_order(shop.ledger, shop.hub, job.id, start)) as takes:
             async for state in takes:
-                data = await read_take(shop, state)
+                data = await read_take(shop, state, patient=True)
                 rate = state.take.rate if state.take else 0
                 if stream is None:
                     stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))

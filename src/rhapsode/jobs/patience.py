@@ -5,13 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rhapsode.errors import LedgerError, StorageFull
+from rhapsode.errors import LedgerError, StorageAway, StorageFull
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _AGAIN_S = 1.0
+_CAUSES = (StorageFull, StorageAway, LedgerError, OSError)
 
 
 class Patience:
@@ -30,14 +31,14 @@ class Patience:
         """Call ``callback`` when nothing is held up any more."""
         self._on_over.append(callback)
 
-    async def keep_trying(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Do ``call`` until the disk and the ledger take it; every other error is the caller's."""
+    async def keep_trying(self, call: Callable[[], Awaitable[T]], causes: tuple[type[Exception], ...] = _CAUSES) -> T:
+        """Do ``call`` until the disk, the store and the ledger take it; an error that is none of ``causes`` is the caller's."""
         me = object()
         try:
             while True:
                 try:
                     return await call()
-                except (StorageFull, LedgerError, OSError) as error:
+                except causes as error:
                     log.warning("%s; trying again in %g s", error, _AGAIN_S)
                     self._held_up[me] = "disk space" if isinstance(error, StorageFull) else f"storage: {error}"
                     await asyncio.sleep(_AGAIN_S)

@@ -8,6 +8,7 @@ from rhapsode.errors import BlobError, Refused, StorageFull, Unavailable
 from rhapsode.jobs.encoding import encode_takes
 from rhapsode.jobs.joiner import Joiner, read_take, result_name, uninterrupted
 from rhapsode.jobs.renditions import drop_renditions
+from rhapsode.jobs.stored import drop, store_result
 from rhapsode.jobs.takes import JobEnded
 from rhapsode.model import Job, Result, SegmentState, SegmentStatus
 
@@ -50,7 +51,7 @@ class RedoJoiner(Joiner):
                     raise JobEnded(await self._shop.ledger.get_job(job_id), job_id)
                 if state.status is SegmentStatus.DONE:
                     try:
-                        return await read_take(self._shop, state), state
+                        return await read_take(self._shop, state, patient=True), state
                     except BlobError as error:
                         await self._remake(state, error)
                 await watch.wait(_POLL_S)
@@ -59,16 +60,16 @@ class RedoJoiner(Joiner):
         """Make the file the parent's result; False when that has changed since the takes were read."""
         shop, revision = self._shop, old.revision + 1
         name = result_name(parent, shop.clock(), revision)
-        await shop.results.adopt(self._path, name)
+        await store_result(shop, self._path, name)
         result = Result(name, old.format, made.size, made.digest, made.samples, made.rate, revision)
         try:
             revised = await shop.ledger.complete_redo(self._job.fence, old.revision, result)
         except (Refused, StorageFull):  # nothing half-done stays behind
-            await shop.results.delete(name)
+            await drop(shop.results, name)
             raise
         if revised is None:
             if not await shop.ledger.known_results([name]):  # another redo may have made one of this name
-                await shop.results.delete(name)
+                await drop(shop.results, name)
             return False
         await self._save(revised, name)
         await drop_renditions(shop, parent)

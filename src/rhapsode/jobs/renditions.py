@@ -7,13 +7,14 @@ import asyncio
 import errno
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rhapsode.audio.encode import extension
+from rhapsode.blobs.base import BlobStat
 from rhapsode.errors import Gone, StorageFull
 from rhapsode.jobs.encoding import encode_takes
 from rhapsode.jobs.joiner import uninterrupted
 from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import drop
 from rhapsode.model import AudioFormat, Job, is_job_id
 
 FORMATS = tuple(one for one in AudioFormat if one is not AudioFormat.PCM)
@@ -39,7 +40,7 @@ def rendition_name(job: Job, audio_format: AudioFormat) -> str:
 async def drop_renditions(shop: Shop, job: Job) -> None:
     """Delete all renditions of a job's present result."""
     for audio_format in FORMATS:
-        await shop.renditions.delete(rendition_name(job, audio_format))
+        await drop(shop.renditions, rendition_name(job, audio_format))
 
 
 async def outdated_renditions(shop: Shop, names: Sequence[str]) -> Collection[str]:
@@ -66,18 +67,19 @@ class Renditions:
         self._making: dict[str, _Making] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def path(self, job: Job, audio_format: AudioFormat) -> Path:
-        """The file of a completed job in another format; made now when it is not there. Making it ends when nobody waits any more.
+    async def find(self, job: Job, audio_format: AudioFormat) -> tuple[str, BlobStat]:
+        """A completed job in another format: its name in the store; made now when it is not there. Making it ends when nobody waits any more.
 
         Raises:
             Gone: A take is missing or damaged, or the job was deleted meanwhile.
             Unavailable: The job changed meanwhile.
             StorageFull: The disk is full.
+            StorageAway: Their store cannot be reached.
         """
         name = rendition_name(job, audio_format)
-        path = self._shop.renditions.local_path(name)
-        if path is not None:
-            return path
+        found = await self._shop.renditions.stat(name)
+        if found is not None:
+            return name, found
         making = self._making.get(name)
         if making is None:
             making = self._making[name] = _Making(asyncio.create_task(self._make(job, audio_format, name)))
@@ -90,10 +92,10 @@ class Renditions:
                 making.task.cancel()
                 if self._making.get(name) is making:  # whoever comes now begins anew
                     del self._making[name]
-        path = self._shop.renditions.local_path(name)
-        if path is None:
+        found = await self._shop.renditions.stat(name)
+        if found is None:
             raise Gone(f"job {job.id} was deleted meanwhile")
-        return path
+        return name, found
 
     async def _make(self, job: Job, audio_format: AudioFormat, name: str) -> None:
         async with self._turns:

@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, InvalidInput, NotFound, StorageFull, Unavailable
+from rhapsode.errors import (
+    Conflict,
+    EngineUnloaded,
+    Gone,
+    InvalidInput,
+    NotFound,
+    StorageAway,
+    StorageFull,
+    Unavailable,
+)
 from rhapsode.fleet.base import EngineChoice, EngineDescription
 from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.events import END_EVENTS
@@ -18,6 +27,7 @@ from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
+from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
@@ -25,6 +35,8 @@ from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_PROBE = "rhapsode-probe"
+"""A name that no blob has: asking for it shows whether the store answers."""
 _ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
@@ -197,7 +209,7 @@ class JobService:
         return Library(self.settings, self.shop.ledger, self.shop.clips, self._consents)
 
     def result_path(self, job: Job) -> Path | None:
-        """Where the finished file lies on this machine, or None when there is none."""
+        """Where the finished file lies on this machine; None when there is none, or when it lies in a bucket."""
         return self.shop.results.local_path(job.result.name) if job.result else None
 
     async def readiness(self) -> dict[str, str]:
@@ -206,7 +218,8 @@ class JobService:
         probe = self.shop.results.scratch()
         try:
             await asyncio.to_thread(_try_to_write, probe)
-        except OSError as error:
+            await self.shop.results.stat(_PROBE)
+        except (OSError, StorageAway) as error:
             store = str(error)
         return {
             "store": store,
@@ -331,7 +344,7 @@ class JobService:
         before = await self.shop.ledger.purge_job((await self.living(job_id, caller)).id)
         self.scheduler.forget(job_id)
         if before.result:
-            await self.shop.results.delete(before.result.name)
+            await drop(self.shop.results, before.result.name)
             await drop_renditions(self.shop, before)
 
 

@@ -11,6 +11,7 @@ from rhapsode.blobs.base import BlobStore
 from rhapsode.jobs.joiner import result_job_id
 from rhapsode.jobs.renditions import drop_renditions, outdated_renditions
 from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import drop
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Sweeper:
             count += len(jobs)
             for job in jobs:
                 if job.result:
-                    await self._shop.results.delete(job.result.name)
+                    await drop(self._shop.results, job.result.name)
                     await drop_renditions(self._shop, job)
         return count
 

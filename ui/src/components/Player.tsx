@@ -6,6 +6,7 @@ import type { Status } from "../services/types";
 import { revised } from "../state/current";
 import { messageOf } from "../state/messages";
 import { audio, failure, loadResult, playing, rate, seek, setRate, skip, source, stop, time, toggle } from "../state/player";
+import { theme } from "../state/theme";
 import { Icon } from "./Icon";
 import { Reader } from "./Reader";
 
@@ -118,7 +119,7 @@ function Wave({ now, length, revision, ready }: { now: Status; length: number; r
       gone = true;
       wave?.destroy();
     };
-  }, [now.job_id, revision, version, document.documentElement.dataset["theme"]]);
+  }, [now.job_id, revision, version, theme.value]);
   return (
     <div class="wave-box">
       <div ref={box} class="wave" aria-hidden="true" />

@@ -21,7 +21,7 @@ const words = (key: string): string => {
   const name = key.split(".")[1] ?? key;
   const text = name.replace(/_/g, " ").replace(/ (sec|hours|mb|lufs)$/, "");
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return capital.replace(/\b(tts|cfg|ttl|ssl|ui)\b/gi, (short) => (short.toLowerCase() === "ui" ? "Page" : short.toUpperCase()));
+  return capital.replace(/\b(tts|cfg|ttl|ssl|ui|openai)\b/gi, (short) => ({ ui: "Page", openai: "OpenAI" })[short.toLowerCase()] ?? short.toUpperCase());
 };
 
 export function SettingsView() {

@@ -1,11 +1,10 @@
 /** The frame of all views: name, places to go, what the page has to say. */
-import { useEffect, useState } from "preact/hooks";
 import { attempt, announcement, dismiss, toasts } from "../state/messages";
 import { address, route, type View, VIEWS } from "../state/route";
 import { broken, initial, isOpenToAll, live, mustSignIn, offline, session } from "../state/server";
 import { start } from "../state/start";
+import { theme, turnTheme } from "../state/theme";
 import { api } from "../services/api";
-import { storage } from "../services/storage";
 import { HistoryView } from "./History";
 import { Icon } from "./Icon";
 import { QueueView } from "./Queue";
@@ -30,24 +29,8 @@ const PAGES: Record<View, () => preact.JSX.Element> = {
   settings: SettingsView,
 };
 
-function useTheme(): [string, () => void] {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const [theme, setTheme] = useState(storage.theme() ?? (dark.matches ? "dark" : "light"));
-  useEffect(() => {
-    document.documentElement.dataset["theme"] = theme;
-  }, [theme]);
-  return [
-    theme,
-    () => {
-      const next = theme === "dark" ? "light" : "dark";
-      storage.setTheme(next);
-      setTheme(next);
-    },
-  ];
-}
-
 export function Shell() {
-  const [theme, turn] = useTheme();
+  const dark = theme.value === "dark";
   const { view } = route.value;
   const title = initial.value?.config.ui.title ?? "Rhapsode";
   return (
@@ -77,8 +60,8 @@ export function Shell() {
               Sign out
             </button>
           )}
-          <button type="button" class="quiet square" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>
-            <Icon name={theme === "dark" ? "sun" : "moon"} />
+          <button type="button" class="quiet square" onClick={turnTheme} aria-label={dark ? "Light colours" : "Dark colours"}>
+            <Icon name={dark ? "sun" : "moon"} />
           </button>
         </div>
       </header>

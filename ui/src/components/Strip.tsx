@@ -6,7 +6,6 @@ import { cells, cellsVersion, chosen } from "../state/current";
 
 const HEIGHT = 34;
 const NARROWEST = 3;
-const WIDEST = 18;
 
 function paint(canvas: HTMLCanvasElement): void {
   const width = canvas.clientWidth;
@@ -23,7 +22,7 @@ function paint(canvas: HTMLCanvasElement): void {
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, HEIGHT);
   const columns = Math.min(Math.max(cells.length, 1), Math.floor(width / NARROWEST));
-  const step = Math.min(width / columns, WIDEST);
+  const step = width / columns;
   const gap = step > 5 ? 1.5 : step > 3.5 ? 1 : 0;
   cells.summary(columns).forEach((cell, column) => {
     const x = column * step;
@@ -75,8 +74,7 @@ export function Strip({ now }: { now: Status }) {
     const box = canvas.current?.getBoundingClientRect();
     if (!box || !total) return;
     const columns = Math.min(total, Math.floor(box.width / NARROWEST));
-    const step = Math.min(box.width / columns, WIDEST);
-    const column = Math.floor((event.clientX - box.left) / step);
+    const column = Math.floor(((event.clientX - box.left) * columns) / box.width);
     if (column < columns) choose(Math.floor((column * total) / columns));
   };
   const onKey = (event: KeyboardEvent): void => {
