@@ -4,6 +4,7 @@ python -m tests.hosted MODULE:CLASS     # what the parent starts; speaks pickle 
 """
 
 import importlib
+import json
 import os
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rhapsode.engines import environment
 from rhapsode.engines.base import EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.model import Voice
 
@@ -21,6 +23,16 @@ POCKET = ROOT / ".venv-engines" / "engines" / "pocket"
 """Made by ``scripts/setup.py test`` through ``rhapsode engines install pocket``."""
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 """Tests do not ask the hub."""
+
+
+def fake_environment(data_dir: Path, name: str, stamp: object = None) -> Path:
+    """An environment that looks as if ``rhapsode engines install`` had made it; its interpreter, which is none."""
+    python = data_dir / environment.FOLDER / name / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    wanted = environment._stamp(name) if stamp is None else stamp
+    (data_dir / environment.FOLDER / name / "rhapsode-engine.json").write_text(json.dumps(wanted))
+    return python
 
 
 class Host:

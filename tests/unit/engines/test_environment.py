@@ -1,14 +1,13 @@
 """Environments of engines: what is asked for, and what is there."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from rhapsode.engines import environment
 from rhapsode.engines.environment import FOLDER, families, install, interpreters, missing, remove, requirements_of
 from rhapsode.engines.registry import CLONING
 from rhapsode.errors import InvalidInput
+from tests.hosted import fake_environment
 
 
 def test_an_extra_asks_for_its_libraries() -> None:
@@ -27,18 +26,10 @@ def test_engines_that_are_said_to_clone_exist() -> None:
     assert set(CLONING) <= {name for names in families().values() for name in names}
 
 
-def fake_environment(data_dir: Path, name: str, stamp: object) -> Path:
-    python = data_dir / FOLDER / name / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.touch()
-    (data_dir / FOLDER / name / "rhapsode-engine.json").write_text(json.dumps(stamp))
-    return python
-
-
 def test_one_that_fits_is_used_for_all_its_engines(tmp_path: Path) -> None:
     assert interpreters(tmp_path) == {}
     assert missing(tmp_path)["chatterbox-turbo"] == "rhapsode engines install chatterbox"
-    python = fake_environment(tmp_path, "chatterbox", environment._stamp("chatterbox"))
+    python = fake_environment(tmp_path, "chatterbox")
     assert interpreters(tmp_path) == dict.fromkeys(families()["chatterbox"], python)
     assert not any(name.startswith("chatterbox") for name in missing(tmp_path))
 
@@ -51,7 +42,7 @@ def test_one_of_another_version_is_not_used(tmp_path: Path, stamp: object) -> No
 
 
 def test_one_that_was_not_finished_is_not_used(tmp_path: Path) -> None:
-    python = fake_environment(tmp_path, "pocket", environment._stamp("pocket"))
+    python = fake_environment(tmp_path, "pocket")
     python.unlink()
     assert interpreters(tmp_path) == {}
 
@@ -64,7 +55,7 @@ def test_unknown_engines_are_refused_with_those_there_are(tmp_path: Path) -> Non
 
 
 def test_what_is_removed_is_gone(tmp_path: Path) -> None:
-    fake_environment(tmp_path, "pocket", environment._stamp("pocket"))
+    fake_environment(tmp_path, "pocket")
     said: list[str] = []
     remove(tmp_path, "pocket", said.append)
     assert interpreters(tmp_path) == {}
