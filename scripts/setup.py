@@ -22,6 +22,7 @@ from typing import BinaryIO
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import page  # type: ignore[import-not-found] # found at run time
+import proxies  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -30,6 +31,7 @@ STAMP = VENV / "rhapsode-stamp"
 ENGINES = ROOT / ".venv-engines"
 """Data directory of engines in interpreters of their own, for the checks."""
 ENGINES_STAMP = ENGINES / "stamp"
+CHATTERBOX = "chatterbox-tts==0.1.7"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
 NETWORK_SIGNS = (
@@ -130,7 +132,7 @@ def engines_are_ready() -> bool:
 
 
 def make_engines() -> None:
-    """Install Pocket TTS the way users do, in an interpreter of its own; no weights.
+    """Install Pocket TTS the way users do, in an interpreter of its own, without weights; unpack Chatterbox's code.
 
     Raises:
         SetupFailed: It cannot be installed.
@@ -147,6 +149,8 @@ def make_engines() -> None:
     )  # fmt: skip
     if done.returncode:
         raise SetupFailed(f"Pocket TTS cannot be installed: {done.stdout.strip()[-1500:]}")
+    # too large to be run in the checks: only looked at
+    _pip("install", "--no-deps", "--target", str(ENGINES / "sources"), CHATTERBOX)
     ENGINES_STAMP.write_text(engines_fingerprint(), encoding="utf-8")
     say(f"Pocket TTS installed in {time.monotonic() - started:.0f} s")
 
@@ -179,6 +183,23 @@ def get_chromium() -> None:
         if find_chromium():
             return
     raise SetupFailed(f"chromium cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
+
+
+def has_programs() -> bool:
+    """Whether everything is there that the checks need and pip cannot bring."""
+    return find_chromium() is not None and all(map(proxies.find, proxies.PLACES))
+
+
+def get_proxies() -> None:
+    """Have the reverse proxies of the guide.
+
+    Raises:
+        SetupFailed: One cannot be had.
+    """
+    try:
+        proxies.get()
+    except proxies.ProxiesFailed as error:
+        raise SetupFailed(str(error)) from None
 
 
 def _create_venv() -> None:
@@ -249,7 +270,7 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        checks_can_run = mode == "run" or (find_chromium() and engines_are_ready())
+        checks_can_run = mode == "run" or (has_programs() and engines_are_ready())
         return 0 if is_ready(mode) and page.is_built() and checks_can_run else 1
     with _alone():
         try:
@@ -258,6 +279,7 @@ def main() -> int:
             make_page(mode)
             if mode == "test":
                 get_chromium()
+                get_proxies()
                 make_engines()
         except SetupFailed as error:
             say(f"Failed. {error}")

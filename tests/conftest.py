@@ -20,3 +20,21 @@ def buckets() -> Iterator[Buckets]:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         yield server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="faults and load for many minutes instead of seconds")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long versions were asked for."""
+    return bool(request.config.getoption("--long"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What runs for many minutes on purpose is not ended by the time limits of the short versions."""
+    if config.getoption("--long"):
+        for item in items:
+            if "long" in getattr(item, "fixturenames", ()):
+                item.own_markers = [mark for mark in item.own_markers if mark.name != "timeout"]

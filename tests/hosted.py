@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rhapsode.engines import environment
+from rhapsode import environment
 from rhapsode.engines.base import EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.model import Voice
 

@@ -14,8 +14,8 @@ from typing import Any
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.environment import interpreters, missing
 from rhapsode.engines.registry import CLONING, engine_names
+from rhapsode.environment import interpreters, missing
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.clips import Clips
@@ -23,7 +23,7 @@ from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService, engine_choice
+from rhapsode.jobs.service import JobService, engine_choice, settle
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
@@ -34,8 +34,6 @@ from rhapsode.ledger.sql import SqlLedger
 from rhapsode.settings import Settings
 
 _MB = 1_000_000
-_DRAIN_S = 5.0
-"""What segments in flight get to finish when the server stops; the rest is spoken after the next start."""
 
 
 def fleet_options(settings: Settings) -> LocalFleetOptions:
@@ -207,7 +205,6 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
             async with sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
-            scheduler.pause()
-            await shop.fleet.stop(_DRAIN_S)
+            await settle(shop.fleet, scheduler)
             await scheduler.stop()
             await shop.planner.stop()

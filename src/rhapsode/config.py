@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from rhapsode.engines.environment import interpreters
+from rhapsode.environment import interpreters
 from rhapsode.errors import ConfigError
 from rhapsode.settings import OpenSection, Settings, sections
 

@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from rhapsode.config import FILE_NAME, Loaded, effective, load_settings, read_file
 from rhapsode.errors import ConfigError, Forbidden
+from rhapsode.settings import UIState
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ LIVE = frozenset({"generation_defaults", "audio_output", "audio_processing", "ui
 FILE_ONLY = frozenset(
     {
         "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.log_file_path", "server.ssl_certfile",
-        "server.ssl_keyfile", "webhooks.allow_private", "webhooks.allowed_hosts",
+        "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private", "webhooks.allowed_hosts",
     }
 )  # fmt: skip
 """What must not be changed over HTTP: programs to run, files to write, and who may do what."""
@@ -70,6 +71,9 @@ class ConfigFile:
         """All settings as plain values without secrets, paths as written, and what the page remembers."""
         plain = effective(self._loaded)
         _merge(plain[_STATE], self._state)
+        for key, row in UIState.model_fields.items():
+            if plain[_STATE].get(key) is None:  # the old page sends null for "none", and wants none back
+                plain[_STATE][key] = row.default
         return plain
 
     def save(self, changes: Mapping[str, Any]) -> Loaded:

@@ -76,21 +76,30 @@ def secret_key(path: Path) -> bytes:
         ConfigError: The file holds something else.
     """
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        fresh = path.with_name(f"{path.name}.tmp")
         fresh.unlink(missing_ok=True)
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, secrets.token_bytes(_KEY_BYTES))
-            os.fsync(file)
-        finally:
-            os.close(file)
+        _write_durably(fresh, secrets.token_bytes(_KEY_BYTES))
         fresh.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise ConfigError(
             f"{path} must hold {_KEY_BYTES} bytes; it has {len(key)}: restore it, or delete it for a new one"
         )
     return key
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Make a file that only this user can read."""
+    path.touch(mode=0o600, exist_ok=False)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_holder(data_dir: Path) -> dict[str, object]:

@@ -97,7 +97,7 @@ class Gone(RhapsodeError):
 class Unavailable(RhapsodeError):
     """Cannot serve now; try again after ``retry_after_s`` seconds."""
 
-    retry_after_s = 5
+    retry_after_s: float = 5.0
 
 
 class EngineUnloaded(Unavailable):

@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +17,7 @@ from rhapsode.datadir import DataDirLock
 from rhapsode.errors import ConfigError
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
+from rhapsode.zero_copy import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +57,19 @@ def url_of(settings: Settings, sock: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """Says when it answers, and when it is about to end."""
 
-    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event, settle: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
         self._closing = closing
+        self._settle = settle
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let answers end, those first that would go on for ever."""
+        """Let answers end, those first that would go on for ever.
+
+        While segments in flight are finished, questions are still answered, and whoever asks hears that this server is not ready.
+        """
         self._closing.set()
+        await self._settle()
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -97,7 +103,7 @@ async def serve(loaded: Loaded, sock: socket.socket, ready: Callable[[str, Calla
         async with running_service(settings) as service, _wyoming(settings, service):
             app = create_app(loaded, service, lock.token)
             await _warn_if_open(settings, service)
-            server = _Server(_uvicorn_config(settings, app), closing_of(app))
+            server = _Server(_uvicorn_config(settings, app), closing_of(app), service.settle)
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             up = asyncio.create_task(server.up.wait())
             await asyncio.wait((serving, up), return_when=asyncio.FIRST_COMPLETED)
@@ -148,6 +154,7 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -155,5 +162,6 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ssl_certfile=server.ssl_certfile,
         ssl_keyfile=str(server.ssl_keyfile) if server.ssl_keyfile else None,
         backlog=_BACKLOG,
+        forwarded_allow_ips=server.trusted_proxies,
         timeout_keep_alive=75,
     )

@@ -55,6 +55,10 @@ class Server(Section):
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network.", min_length=1)
     port: int = _setting(8004, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
+    trusted_proxies: str = _setting(
+        "127.0.0.1, ::1",
+        "Addresses and networks of reverse proxies that are believed who asks, and whether by HTTPS, by commas.",
+    )
     ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
     ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severe messages that are logged.")

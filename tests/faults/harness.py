@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import psutil
 
-from rhapsode.datadir import running_url
+from rhapsode.datadir import read_holder, running_url
+from tests.faults.record import Record, Recorder
+from tests.faults.shim import Shim, with_shim
 
 STARTED_S = 60.0
 ENDED_S = 30.0
@@ -54,12 +56,23 @@ class ServerProcess:
         folder: Holds configuration, log and data directory.
         changes: Laid over :data:`QUICK`.
         data_dir: Instead of one in ``folder``.
+        library: The compiled shim (see :mod:`tests.faults.shim`), to be steered by ``shim``.
     """
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None, data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        changes: Mapping[str, Any] | None = None,
+        data_dir: Path | None = None,
+        library: Path | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
+        self.record = Record()
+        self.spoiled = False
+        """Whether the test has damaged its ledger on purpose."""
+        self._shim = Shim(library, folder / "shim", self.data_dir) if library else None
         self.outputs = self.data_dir / "outputs"
         self.url = ""
         self.process: Process | None = None
@@ -76,26 +89,49 @@ class ServerProcess:
         """What it has logged, all starts together."""
         return (self.folder / "log").read_text()
 
-    async def spawn(self) -> Process:
-        """Start the process; it does not answer yet."""
+    @property
+    def ledger(self) -> "LedgerFile":
+        """Its ledger's file."""
+        return LedgerFile(self.data_dir / "ledger.db")
+
+    @property
+    def shim(self) -> Shim:
+        """What steers its writes and its clock."""
+        assert self._shim is not None
+        return self._shim
+
+    async def spawn(self, failpoint: str = "") -> Process:
+        """Start the process; it does not answer yet. ``failpoint``: see :mod:`rhapsode.failpoints`."""
+        environment = with_shim(self._shim) | ({"RHAPSODE_FAILPOINT": failpoint} if failpoint else {})
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", "from rhapsode.cli import entry; entry()",
                 "--config", str(self.folder / "config.yaml"), "--data-dir", str(self.data_dir), "serve",
-                stdout=log, stderr=log,
+                stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         return self.process
 
-    async def start(self) -> None:
+    async def start(self, failpoint: str = "") -> None:
         """Start the process and wait until it answers."""
-        await self.spawn()
+        await self.spawn(failpoint)
         await self.answering()
+
+    async def died(self, timeout_s: float = 30.0) -> int:
+        """Wait until the process has ended by itself; its exit code, negative for a signal."""
+        assert self.process is not None
+        async with asyncio.timeout(timeout_s):
+            return await self.process.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.returncode is None
 
     async def answering(self) -> None:
         """Wait until it has published its address."""
         assert self.process is not None
         async with asyncio.timeout(STARTED_S):
-            while not (url := running_url(self.data_dir)):
+            while not (url := running_url(self.data_dir)) or read_holder(self.data_dir).get("pid") != self.process.pid:
                 assert self.process.returncode is None, self.log[-3000:]
                 await asyncio.sleep(_LOOK_S)
         self.url = url
@@ -136,7 +172,7 @@ class ServerProcess:
     @asynccontextmanager
     async def client(self) -> AsyncIterator["Client"]:
         """A client of the server that answers now."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, transport=Recorder(self.record)) as http:
             yield Client(http)
 
     @asynccontextmanager

@@ -1,5 +1,7 @@
 """Takes and results that disappear or rot on the disk: noticed, made again where that is possible, said where it is not."""
 
+import asyncio
+import os
 from pathlib import Path
 
 from tests.faults.conftest import MakeServer
@@ -83,15 +85,39 @@ async def test_a_damaged_take_of_another_job_is_not_taken_over(make_server: Make
     assert spoken == [2, 4], "the good ones are taken over, the others are spoken once"
 
 
-async def test_a_result_that_is_gone_is_gone(make_server: MakeServer) -> None:
+async def test_a_result_that_is_gone_or_damaged_is_made_again_from_its_takes(make_server: MakeServer) -> None:
     server = make_server()
+    async with server.running() as client:
+        job_id = await client.enqueue(text="Hello there. This is said again.", seed=3, output_format="mp3")
+        await client.ended(job_id)
+        whole = await client.result(job_id)
+        (path,) = server.outputs.iterdir()
+        for damage in (Path.unlink, flip_byte, lambda path: os.truncate(path, path.stat().st_size // 2)):
+            damage(path)
+            answers = await asyncio.gather(*(client.http.get(f"/tts/{job_id}/{name}") for name in ("result", "audio")))
+            assert [answer.content for answer in answers] == [whole, whole]
+            assert path.read_bytes() == whole
+        flip_byte(path)
+        tail = await client.http.get(f"/tts/{job_id}/result", headers={"Range": "bytes=-100"})
+        assert (tail.status_code, tail.content) == (206, whole[-100:])
+        flip_byte(path)
+    async with server.running() as client:  # nothing is remembered of the file
+        assert await client.result(job_id) == whole
+    assert len(server.ledger.events(job_id, "segment.started")) == server.ledger.job(job_id).segments_total
+
+
+async def test_a_result_that_is_gone_with_its_takes_is_gone(make_server: MakeServer) -> None:
+    server = make_server()
+    ledger = LedgerFile(server.data_dir / "ledger.db")
     async with server.running() as client:
         job_id = await client.enqueue(text="Hello there.")
         await client.ended(job_id)
         (path,) = server.outputs.iterdir()
         path.unlink()
+        take_of(ledger, server, job_id, 0).unlink()
         for name in ("result", "audio"):
             answer = await client.http.get(f"/tts/{job_id}/{name}")
             assert answer.status_code == 410
             assert "no longer there" in answer.json()["detail"]
         assert (await client.status(job_id))["status"] == "completed"
+        assert not list(server.outputs.iterdir())

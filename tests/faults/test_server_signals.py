@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tests.faults.conftest import MakeServer
 from tests.faults.harness import Client, LedgerFile, ServerProcess, is_dead
 
+GRACE_S = 9.0
+"""Five seconds for segments in flight, two for workers to exit, and some for a busy machine."""
 LONG_TEXT = " ".join(f"Slow sentence number {n} of a very long book." for n in range(1, 201))
 SLOW = {
     "text": " ".join(f"Slow sentence number {n} of a long book." for n in range(1, 31)),
@@ -49,6 +52,44 @@ async def test_a_server_that_is_told_to_end_settles_what_is_in_flight(
         await client.ended(job_id)
     assert len(ledger.events(job_id, "segment.started")) == 30
     ledger.check_events()
+
+
+async def readiness(server: ServerProcess) -> list[int]:
+    """What strangers hear who ask whether it is ready, until nobody answers."""
+    heard: list[int] = []
+    with suppress(httpx.TransportError):
+        while True:
+            async with httpx.AsyncClient(base_url=server.url, timeout=10) as stranger:
+                answer = await stranger.get("/readyz")
+            heard.append(answer.status_code)
+            if answer.status_code == 503:
+                assert "stopping" in answer.json()["checks"]["workers"]
+            await asyncio.sleep(0.005)
+    return heard
+
+
+async def test_a_server_that_is_told_to_end_is_unready_first_and_gone_within_its_grace(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    await server.start()
+    async with server.client() as client:
+        job_id = await client.enqueue(**SLOW | {"text": "A sentence " + "that goes on and on " * 22, "chunk_size": 500})
+        hanging = await client.enqueue(text="This is a !hang! in a worker.")
+        for one in (job_id, hanging):
+            await client.until(one, lambda status: status["status"] == "running")
+        asking = asyncio.create_task(readiness(server))
+        begun = asyncio.get_running_loop().time()
+        assert await server.stop() == 0
+        assert asyncio.get_running_loop().time() - begun < GRACE_S
+    heard = await asking
+    assert heard.count(503) > 1, "it was asked while it drained"
+    assert 200 not in heard[heard.index(503) :], "it is not ready again"
+    ledger = server.ledger
+    assert {segment.status for segment in ledger.segments(hanging)} == {"pending"}, "given back, uncharged"
+    assert all(segment.failures == 0 for segment in ledger.segments(hanging))
+    begun_of = len(ledger.events(job_id, "segment.started"))
+    assert begun_of == len(ledger.events(job_id, "segment.completed")), "what could finish was finished"
 
 
 async def test_a_client_that_waits_is_let_go_when_the_server_ends(make_server: MakeServer) -> None:

@@ -132,7 +132,8 @@ async def test_whole_job_is_retried_as_often_as_configured(tmp_path: Path, retri
 async def test_loudness_of_the_finished_file_is_what_was_asked_for(tmp_path: Path):
     async with service_in(tmp_path, audio_output__loudness_lufs=-23.0) as service:
         job = await ended(service, (await service.submit(body(LONG, predefined_voice_id="tone-chars"))).id, 30)
-        path = service.result_path(job)
+        assert job.result is not None
+        path = service.shop.results.local_path(job.result.name)
         assert path is not None
         with wave.open(str(path)) as file:
             rate, data = file.getframerate(), file.readframes(file.getnframes())

@@ -32,6 +32,7 @@ from rhapsode.api.auth import Gate
 from rhapsode.api.context import Context
 from rhapsode.api.cors import Cors
 from rhapsode.api.request_id import RequestId
+from rhapsode.api.root_path import RootPath
 from rhapsode.config import Loaded
 from rhapsode.config_file import ConfigFile
 from rhapsode.jobs.event_stream import Owners
@@ -51,7 +52,6 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
         title="Rhapsode",
         version=version("rhapsode"),
         description="A text-to-speech server that never loses work.",
-        root_path=settings.server.root_path,
         docs_url=None,  # ours needs no other site
         redoc_url=None,
     )
@@ -62,6 +62,7 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
         gate=gate,
     )
     app.add_middleware(RequestId)
+    app.add_middleware(RootPath, root=settings.server.root_path)
     errors.install(app)
     for routes in (
         routes_speech,

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
-from rhapsode.api.ranges import is_range, matches, not_satisfiable, stream_response
+from rhapsode.api.ranges import is_range, matches, not_satisfiable, one_range, stream_response
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.blobs.base import BlobStat, BlobStore
 from rhapsode.errors import Gone, StorageFull
@@ -25,7 +25,11 @@ from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job, JobStatus
 
+AS_IT_COMES = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of what is sent while it is made: neither kept nor held back on the way."""
 _NOT_SATISFIABLE = 416
+_ZERO_COPY = "http.response.zerocopysend"
+"""The server that runs this sends files by itself (ASGI extension)."""
 _RETRY_AFTER_S = 2
 _NEW_S = 60.0
 """Reading a result so soon behind its making does not move its expiry."""
@@ -64,20 +68,16 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
     """The finished file, with ranges, validators and a true length.
 
     Raises:
-        Gone: The file is no longer there.
+        Gone: The file is no longer there, and neither are all of its takes.
     """
-    stat = await _result_stat(service, job)
+    stat = await service.results.stat(job)
     if stat is None and (newer := await service.shop.ledger.get_job(job.id)) and newer.result != job.result:
-        job, stat = newer, await _result_stat(service, newer)  # revised in this moment
+        job, stat = newer, await service.results.stat(newer)  # revised in this moment
     if job.result is None or stat is None:
-        raise Gone(f"the result of job {job.id} is no longer there")
+        raise Gone(f"the result of job {job.id} is no longer there, and cannot be made again from what is left of it")
     etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
     found = _Found(service.shop.results, job.result.name, stat, job.result.format, etag)
     return await _stored_response(service, job, request, found)
-
-
-async def _result_stat(service: JobService, job: Job) -> BlobStat | None:
-    return await service.shop.results.stat(job.result.name) if job.result else None
 
 
 async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:
@@ -142,6 +142,9 @@ class _Finished(FileResponse):
         wanted = Headers(scope=scope).get("range")
         if wanted is not None and not is_range(wanted):
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
+            wanted = None
+        if scope["method"] == "GET" and _ZERO_COPY in scope.get("extensions", {}) and await self._sent(scope, send):
+            return
         refused = False
 
         async def unless_refused(message: Message) -> None:
@@ -154,6 +157,23 @@ class _Finished(FileResponse):
         if refused:
             about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges")}
             await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
+
+    async def _sent(self, scope: Scope, send: Send) -> bool:
+        """Have the kernel send the file, or the one part that is asked for; False: it is neither."""
+        size = int(self.headers["Content-Length"])
+        part = one_range(Request(scope), size, self.headers["ETag"])
+        if isinstance(part, Response) or (part is None and "," in Headers(scope=scope).get("range", "")):
+            return False
+        if part is not None:
+            self.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+            self.headers["Content-Length"] = str(len(part))
+            self.status_code = 206
+        part = part or range(size)
+        with open(self.path, "rb") as file:  # noqa: ASYNC230, PTH123 - opening takes no time worth a thread
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": _ZERO_COPY, "file": file.fileno(), "offset": part.start, "count": len(part)})
+            await send({"type": "http.response.body", "body": b""})
+        return True
 
 
 class LiveResponse(StreamingResponse):
@@ -202,7 +222,7 @@ async def live_response(
         await stream.aclose()
         raise
     name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers = job_headers(job) | disposition(name) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | disposition(name) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
 
 

@@ -44,7 +44,7 @@ def bytes_response(request: Request, data: bytes, media_type: str, headers: Mapp
         headers: More headers, ETag among them.
     """
     headers = {**headers, "Accept-Ranges": "bytes"}
-    part = _one_range(request, len(data), headers["ETag"])
+    part = one_range(request, len(data), headers["ETag"])
     if isinstance(part, Response):
         return part
     if part is None:
@@ -64,7 +64,7 @@ async def stream_response(
 
     The first piece is read here, so that what cannot be read at all is an answer like any other.
     """
-    part = _one_range(request, size, headers["ETag"])
+    part = one_range(request, size, headers["ETag"])
     if isinstance(part, Response):
         return part
     headers = {**headers, "Accept-Ranges": "bytes"}
@@ -86,7 +86,7 @@ async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield data
 
 
-def _one_range(request: Request, size: int, etag: str) -> range | Response | None:
+def one_range(request: Request, size: int, etag: str) -> range | Response | None:
     """The one range that is asked for; None when it is the whole, a refusal when there is no such range."""
     wanted = request.headers.get("range", "")
     one = _ONE.fullmatch(wanted) if is_range(wanted) else None

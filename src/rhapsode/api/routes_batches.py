@@ -206,7 +206,7 @@ async def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[di
 
     async def is_there(job: Job) -> bool:
         async with turns:
-            return job.result is not None and await store.stat(job.result.name) is not None
+            return await ctx.service.results.stat(job) is not None
 
     found = await asyncio.gather(*map(is_there, jobs))
     for place, (job, name, there) in enumerate(zip(jobs, safe_names(labels), found, strict=True)):

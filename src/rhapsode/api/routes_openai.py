@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import LiveResponse, job_headers, live_response, next_piece, result_response
+from rhapsode.api.audio import AS_IT_COMES, LiveResponse, job_headers, live_response, next_piece, result_response
 from rhapsode.api.body import read_body
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Context, Ctx, Reader, Submitter
@@ -170,7 +170,7 @@ async def _samples(ctx: Context, job: Job, request: Request) -> Response:
     except BaseException:
         await stream.aclose()
         raise
-    headers = job_headers(job) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type="audio/pcm")
 
 
@@ -201,7 +201,7 @@ async def _events(ctx: Context, job: Job, request: Request, audio_format: AudioF
     except BaseException:
         await stream.aclose()
         raise
-    headers = job_headers(job) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = job_headers(job) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type="text/event-stream")
 
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, ParamSpec, TypeVar
 
 from rhapsode.blobs.base import NAME, TEMP_PREFIX, BlobStat, BlobStore, checked_name
 from rhapsode.errors import BlobError, StorageFull
+from rhapsode.failpoints import failpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class LocalBlobs(BlobStore):
                     with draft.open("xb") as file:
                         file.write(data)
                         _sync(file)
+                    failpoint("take.written")
                     draft.replace(path)
             _sync_folder(path.parent)
 
@@ -152,8 +154,13 @@ class LocalBlobs(BlobStore):
         source.unlink()
 
     def _get(self, path: Path) -> bytes:
-        with self._open(path) as file:
-            return file.read()
+        try:
+            with self._open(path) as file:
+                return file.read()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise BlobError(f"The disk cannot read {path.name}: {error.strerror}.") from error
 
     def _open(self, path: Path, start: int = 0) -> BinaryIO:
         try:

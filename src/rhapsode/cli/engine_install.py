@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from rhapsode.cli.options import Options
-from rhapsode.engines.environment import install, interpreters, remove
+from rhapsode.environment import install, interpreters, remove
 from rhapsode.errors import EngineError, InvalidInput
 
-_FETCHERS = {"pocket": "rhapsode.engines.pocket_files", "chatterbox": "rhapsode.engines.chatterbox_files"}
+_FETCHERS = {"pocket": "rhapsode.engines.pocket_files", "chatterbox": "rhapsode.engines.chatterbox_variants"}
 """Modules that fetch an engine's models into the model cache, run by its own interpreter."""
 
 

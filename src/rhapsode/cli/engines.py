@@ -4,8 +4,8 @@ import click
 
 from rhapsode.cli.engine_install import install_command, remove_command
 from rhapsode.cli.options import Options, print_json
-from rhapsode.engines.environment import interpreters, missing
 from rhapsode.engines.registry import engine_names
+from rhapsode.environment import interpreters, missing
 
 
 @click.group("engines", invoke_without_command=True)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from rhapsode.model import Voice, WordTiming
 
+GROUP = "rhapsode.engines"
+"""Of the entry points that engines are."""
+
 
 class Determinism(StrEnum):
     """How far the same input gives the same audio."""

@@ -11,116 +11,72 @@ The library pins its dependencies so tightly that it needs an interpreter of its
 """
 
 import hashlib
+import importlib
 import importlib.metadata
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from chatterbox import mtl_tts, tts, tts_turbo
 from numpy.typing import NDArray
 
 from rhapsode.audio.clip import RATE
 from rhapsode.audio.trim import trim_silence
-from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
-from rhapsode.engines.chatterbox_files import fetched, folder_of
+from rhapsode.engines.base import Determinism, EngineInfo, EngineOptions, Speech, Utterance
+from rhapsode.engines.chatterbox_variants import MULTILINGUAL, ORIGINAL, TURBO, Variant
 from rhapsode.engines.recordings import Recordings, computed
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice
 
 MAX_CHARS = 300
 """The models make at most 40 seconds at once."""
-TAGS = (
-    "[clear throat]", "[sigh]", "[shush]", "[cough]", "[groan]", "[sniff]", "[gasp]", "[chuckle]", "[laugh]",
-)  # fmt: skip
-"""What turbo performs instead of reading it."""
 BUILT_IN = "chatterbox"
 """The voice that comes with the models."""
 _STATES_AT_MOST = 16
-_SPEED = Control("speed_factor", 0.25, 4.0, 1.0, "How fast it speaks; 2 is twice as fast.")
-_TEMPERATURE = Control("temperature", 0.05, 1.5, 0.8, "How lively it speaks.")
-_EXAGGERATION = Control("exaggeration", 0.0, 2.0, 0.5, "How much feeling it puts into it; from 1 on it may break.")
-_CFG_WEIGHT = Control(
-    "cfg_weight", 0.0, 2.0, 0.5, "How closely it keeps to the voice's pace; less is slower and calmer."
-)
-
 _GENERATOR = threading.Lock()
 """Held while torch's global generator is in use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One of the engines."""
-
-    name: str
-    variant: str
-    """Its files; see :mod:`rhapsode.engines.chatterbox_files`."""
-    module: ModuleType
-    model: str
-    """Its class in ``module``."""
-    controls: tuple[Control, ...]
-    languages: tuple[str, ...] = ("en",)
-    tags: tuple[str, ...] = ()
-    min_clip_s: float = 0.0
-    """Shorter recordings are refused."""
-
-
-TURBO = Family(
-    "chatterbox-turbo", "turbo", tts_turbo, "ChatterboxTurboTTS", (_SPEED, _TEMPERATURE), tags=TAGS, min_clip_s=5.0
-)
-_EXPRESSIVE = (_SPEED, _TEMPERATURE, _EXAGGERATION, _CFG_WEIGHT)
-ORIGINAL = Family("chatterbox", "original", tts, "ChatterboxTTS", _EXPRESSIVE)
-MULTILINGUAL = Family(
-    "chatterbox-multilingual",
-    "multilingual",
-    mtl_tts,
-    "ChatterboxMultilingualTTS",
-    _EXPRESSIVE,
-    languages=tuple(mtl_tts.SUPPORTED_LANGUAGES),
-)
 
 
 class _Chatterbox:
     """Speaks with one model of the family."""
 
-    family: Family
+    variant: Variant
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._device = _device(options.device)
         self._recordings = Recordings(options.voices_dir)
+        self._module = importlib.import_module(self.variant.module)
         self._model: Any = None
         self._conditionals: OrderedDict[str, Any] = OrderedDict()
 
     @property
     def info(self) -> EngineInfo:
         """What it can do."""
-        family = self.family
+        variant = self.variant
         parts = [f"{name} {importlib.metadata.version(name)}" for name in ("chatterbox-tts", "torch")]
         return EngineInfo(
-            name=family.name,
-            revision=", ".join([*parts, family.variant]),
+            name=variant.engine,
+            revision=", ".join([*parts, variant.name]),
             determinism=Determinism.SEEDED,
             max_chars=MAX_CHARS,
             can_clone=True,
-            controls=family.controls,
-            tags=family.tags,
+            controls=variant.controls,
+            tags=variant.tags,
             device=self._device,
-            languages=family.languages,
+            languages=variant.languages,
             sample_rate=RATE,
-            min_clip_s=family.min_clip_s,
+            min_clip_s=variant.min_clip_s,
             processes=torch.cuda.device_count() if self._device.startswith("cuda") else None,
         )
 
     def voices(self) -> Sequence[Voice]:
         """The built-in one, then the recordings of the voices folder."""
-        built_in = Voice(BUILT_IN, f"{BUILT_IN}.pt", "Chatterbox", "en", self.family.variant, RATE)
+        built_in = Voice(BUILT_IN, f"{BUILT_IN}.pt", "Chatterbox", "en", self.variant.name, RATE)
         return [built_in, *(voice for voice in self._recordings.voices("en") if voice.id != BUILT_IN)]
 
     def load(self, voice: str) -> None:
@@ -153,7 +109,7 @@ class _Chatterbox:
             return np.zeros(0, np.float32)
         self._model.conds = conditionals
         try:
-            made = self._model.generate(line, **arguments(self.family, utterance.controls, utterance.language))
+            made = self._model.generate(line, **self.variant.arguments(utterance.controls, utterance.language))
         except Exception as error:
             raise EngineError(f"the model failed with {line[:60]!r}: {error}") from error
         samples = made.squeeze(0).detach().cpu().numpy().astype(np.float32)
@@ -169,9 +125,9 @@ class _Chatterbox:
         """
         if self._model is not None:
             return
-        folder = fetched(self.family.variant, self._options.model_cache)
+        folder = self.variant.fetched(self._options.model_cache)
         try:
-            self._model = getattr(self.family.module, self.family.model).from_local(folder, self._device)
+            self._model = getattr(self._module, self.variant.model).from_local(folder, self._device)
         except Exception as error:
             raise EngineError(f"the model in {folder} cannot be loaded: {error}") from error
         if self._model.conds is not None:
@@ -190,9 +146,7 @@ class _Chatterbox:
         self._load_model()
         if name == BUILT_IN:
             if self._model.conds is None:
-                raise EngineError(
-                    f"there is no conds.pt in {folder_of(self.family.variant, self._options.model_cache)}"
-                )
+                raise EngineError(f"there is no conds.pt in {self.variant.folder(self._options.model_cache)}")
             return self._conditionals[BUILT_IN]
         key = f"{voice.id} {voice.revision}"
         if key not in self._conditionals:
@@ -209,7 +163,7 @@ class _Chatterbox:
         """
         self._load_model()
         if digest not in self._conditionals:
-            kept = self.family.module.Conditionals
+            kept = self._module.Conditionals
 
             def compute(draft: Path) -> None:
                 built_in = self._model.conds
@@ -218,7 +172,10 @@ class _Chatterbox:
                 self._model.conds = built_in
 
             try:
-                path = computed(folder / f"{digest}.chatterbox-{self.family.variant}.pt", compute)
+                path = computed(
+                    folder / f"{digest}.{self.variant.engine}-{importlib.metadata.version('chatterbox-tts')}.pt",
+                    compute,
+                )
                 self._keep(digest, kept.load(path, map_location=self._device).to(self._device))
             except Exception as error:
                 raise EngineError(f"the voice of the clip cannot be computed: {error}") from error
@@ -234,31 +191,19 @@ class _Chatterbox:
 class TurboEngine(_Chatterbox):
     """Fast, English, with tags."""
 
-    family = TURBO
+    variant = TURBO
 
 
 class OriginalEngine(_Chatterbox):
     """English, with exaggeration and cfg_weight."""
 
-    family = ORIGINAL
+    variant = ORIGINAL
 
 
 class MultilingualEngine(_Chatterbox):
     """23 languages, with exaggeration and cfg_weight."""
 
-    family = MULTILINGUAL
-
-
-def arguments(family: Family, controls: Mapping[str, float], language: str) -> dict[str, Any]:
-    """What ``generate`` is called with, besides the text: the family's controls as asked for, and the language if it has several."""
-    given: dict[str, Any] = {
-        control.name: controls.get(control.name, control.default)
-        for control in family.controls
-        if control is not _SPEED  # the worker's time-stretch does that
-    }
-    if len(family.languages) > 1:
-        given["language_id"] = language.lower().replace("_", "-").partition("-")[0]
-    return given
+    variant = MULTILINGUAL
 
 
 def _device(wanted: str) -> str:

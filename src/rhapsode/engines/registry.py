@@ -7,10 +7,9 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
-from rhapsode.engines.base import Engine, EngineOptions
+from rhapsode.engines.base import GROUP, Engine, EngineOptions
 from rhapsode.errors import EngineError
 
-GROUP = "rhapsode.engines"
 HIDDEN = frozenset({"tone"})
 """For tests: usable when named, never offered."""
 

@@ -28,6 +28,7 @@ from rhapsode.audio.wav import wav_bytes
 from rhapsode.engines.base import Engine, EngineOptions, Speech, Utterance
 from rhapsode.engines.registry import engine_class
 from rhapsode.errors import EngineError, RhapsodeError
+from rhapsode.failpoints import failpoint
 from rhapsode.fleet.protocol import (
     Describe,
     Described,
@@ -186,7 +187,9 @@ def answer(engine: Engine, request: Describe | Load | Synthesise) -> Reply:
                 engine.load(request.voice)
                 return Loaded(request.id)
             case Synthesise():
+                failpoint("worker.asked")
                 take, data = render(engine, request)
+                failpoint("worker.spoken")
                 return Rendered(request.id, take, data, rss_bytes())
     except Exception as error:  # noqa: BLE001 - model libraries raise anything
         return failed(request.id, error)

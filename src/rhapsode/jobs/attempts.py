@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rhapsode.engines.base import Determinism
 from rhapsode.errors import Refused, SynthesisError, Unavailable
+from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.jobs.joiner import FirstTake
 from rhapsode.jobs.pace import Pace
@@ -180,7 +181,9 @@ class Attempts:
         if segment.index == 0:
             run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))
         try:
+            failpoint("take.rendered")
             await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
+            failpoint("take.stored")
             job = await self._shop.patience.keep_trying(
                 lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)
             )

@@ -6,7 +6,6 @@ transaction behind it.
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import logging
 import time
@@ -20,6 +19,7 @@ from rhapsode.audio.encode import extension
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
 from rhapsode.errors import BlobError, Refused, StorageAway, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.stored import drop, local_copy, store_result
 from rhapsode.jobs.takes import JobEnded, takes_in_order
@@ -31,7 +31,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _AGAIN_S = 5.0
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ID_LENGTH = 36
 _HASHED_AT_ONCE = 256 * 1024
 """Bytes whose checksum takes less time than a thread to compute it in."""
@@ -167,15 +166,15 @@ class Joiner:
         self._path = shop.results.scratch()
 
     async def run(self) -> None:
-        """Assemble and publish; waits while the disk is full, ends quietly when the job ended otherwise."""
+        """Assemble and publish; waits while the disk takes nothing, ends quietly when the job ended otherwise."""
         while True:
             try:
                 whole = await self._assemble()
             except JobEnded:
                 return
-            except (StorageFull, BlobError, OSError) as error:
-                if isinstance(error, OSError) and error.errno not in _NO_SPACE:
-                    raise
+            except (StorageFull, OSError) as error:
+                await self._shop.patience.pause(error)
+            except BlobError as error:
                 log.warning("job %s: %s; assembling again in %g s", self._job.id, error, _AGAIN_S)
                 await asyncio.sleep(_AGAIN_S)
             else:
@@ -250,7 +249,9 @@ class Joiner:
     async def _publish(self, made: Assembled) -> bool:
         """Make the file the job's result; False when its first take was not stored in the end."""
         name = result_name(self._job, self._shop.clock())
+        failpoint("result.joined")
         await store_result(self._shop, self._path, name)
+        failpoint("result.adopted")
         if self._first and not await self._first.stored:
             await drop(self._shop.results, name)
             return False

@@ -1,6 +1,7 @@
 """Hold on while the disk is full or the ledger cannot be written: what was spoken is kept until it can be stored."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -12,6 +13,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AGAIN_S = 1.0
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CAUSES = (StorageFull, StorageAway, LedgerError, OSError)
 
 
@@ -39,10 +41,28 @@ class Patience:
                 try:
                     return await call()
                 except causes as error:
-                    log.warning("%s; trying again in %g s", error, _AGAIN_S)
-                    self._held_up[me] = "disk space" if isinstance(error, StorageFull) else f"storage: {error}"
-                    await asyncio.sleep(_AGAIN_S)
+                    await self._wait(me, error)
         finally:
-            if self._held_up.pop(me, None) and not self._held_up:
-                for callback in self._on_over:
-                    callback()
+            self._over(me)
+
+    async def pause(self, error: Exception) -> None:
+        """Hold work up for a moment, because of an ``error`` of the disk."""
+        me = object()
+        try:
+            await self._wait(me, error)
+        finally:
+            self._over(me)
+
+    async def _wait(self, who: object, error: Exception) -> None:
+        log.warning("%s; trying again in %g s", error, _AGAIN_S)
+        self._held_up[who] = "disk space" if _is_full(error) else f"storage: {error}"
+        await asyncio.sleep(_AGAIN_S)
+
+    def _over(self, who: object) -> None:
+        if self._held_up.pop(who, None) and not self._held_up:
+            for callback in self._on_over:
+                callback()
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in _NO_SPACE)

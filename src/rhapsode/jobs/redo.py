@@ -5,6 +5,7 @@ import logging
 
 from rhapsode.deliver.assemble import Assembled
 from rhapsode.errors import BlobError, Refused, StorageFull, Unavailable
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.encoding import encode_takes
 from rhapsode.jobs.joiner import Joiner, read_take, result_name, uninterrupted
 from rhapsode.jobs.renditions import drop_renditions
@@ -61,6 +62,7 @@ class RedoJoiner(Joiner):
         shop, revision = self._shop, old.revision + 1
         name = result_name(parent, shop.clock(), revision)
         await store_result(shop, self._path, name)
+        failpoint("redo.adopted")
         result = Result(name, old.format, made.size, made.digest, made.samples, made.rate, revision)
         try:
             revised = await shop.ledger.complete_redo(self._job.fence, old.revision, result)
@@ -71,6 +73,7 @@ class RedoJoiner(Joiner):
             if not await shop.ledger.known_results([name]):  # another redo may have made one of this name
                 await drop(shop.results, name)
             return False
+        failpoint("redo.revised")
         await self._save(revised, name)
         await drop_renditions(shop, parent)
         return True

@@ -13,6 +13,7 @@ from functools import partial
 
 from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import FirstTake, Joiner
 from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.redo import RedoJoiner
@@ -264,6 +265,7 @@ class JobRun:
         shop = self._shop
         while not self.job.plan_done:
             batch = await self._plan_next(options)
+            failpoint("plan.made")
             cursor = batch.cursor
             planned = self.job.text_chars if batch.done else cursor.offset
             part = PlanPart(batch.segments, planned, cursor.dumps(), batch.done, batch.warnings)

@@ -232,15 +232,25 @@ class Scheduler:
             self._spawn(self._start_over(run.job.id, run))
 
     async def _start_over(self, job_id: str, run: JobRun | None) -> None:
-        """Bring the job up again in a moment, once nothing of its old run is in flight."""
+        """Bring the job up again in a moment, once nothing of its old run is in flight and the ledger knows."""
+        settled = run is None
         await asyncio.sleep(_AGAIN_S)
-        if run:
+        while not settled and run and job_id in self.overview:
             await run.resting.wait()
-            ledger = self._shop.ledger
-            for state in await ledger.segments(job_id, status=SegmentStatus.RUNNING):
-                await ledger.release_segment(run.job.fence, state.segment.index, state.attempt)
+            try:
+                await self._release(run)
+                settled = True
+            except Exception:  # whatever it was, the job must not be forgotten
+                log.exception("job %s could not be settled; trying again", job_id)
+                await asyncio.sleep(_AGAIN_S)
         self.order.set_eligible(job_id, True)
         self.kick()
+
+    async def _release(self, run: JobRun) -> None:
+        """Give back what the ledger believes to be in flight of a run that is no more."""
+        ledger = self._shop.ledger
+        for state in await ledger.segments(run.job.id, status=SegmentStatus.RUNNING):
+            await ledger.release_segment(run.job.fence, state.segment.index, state.attempt)
 
     def _on_ready(self, job_id: str) -> None:
         run = self._runs.get(job_id)

@@ -17,12 +17,14 @@ from rhapsode.errors import (
     StorageFull,
     Unavailable,
 )
-from rhapsode.fleet.base import EngineChoice, EngineDescription
+from rhapsode.failpoints import failpoint
+from rhapsode.fleet.base import EngineChoice, EngineDescription, Fleet
 from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
 from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
+from rhapsode.jobs.results import Results
 from rhapsode.jobs.runner import Head, plan_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
@@ -35,6 +37,8 @@ from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_DRAIN_S = 5.0
+"""What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
 """A name that no blob has: asking for it shows whether the store answers."""
 _ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
@@ -48,6 +52,7 @@ class JobService:
         self.scheduler = scheduler
         self.settings = settings
         self.webhooks = WebhookService(shop, settings)
+        self.results = Results(shop)
         self.renditions = Renditions(shop)
         self._consents = Consents(settings.data_dir / "consents")
         self._waiters: Counter[str] = Counter()
@@ -101,6 +106,7 @@ class JobService:
             planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
+        failpoint("job.stored")
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -117,6 +123,10 @@ class JobService:
             raise StorageFull(f"less than {limits.min_free_disk_mb} MB of disk are free (limits.min_free_disk_mb)")
         if waiting + jobs > limits.max_queued_jobs:
             raise Unavailable(f"{waiting} jobs are waiting; {limits.max_queued_jobs} may (limits.max_queued_jobs)")
+
+    async def settle(self) -> None:
+        """The server is about to stop: begin nothing more, and let segments in flight finish (see :func:`settle`)."""
+        await settle(self.shop.fleet, self.scheduler)
 
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
@@ -153,13 +163,16 @@ class JobService:
         return replace(request, reference=clip.digest)
 
     def require_engine(self) -> None:
-        """Refuse work that somebody waits for while the engine is unloaded.
+        """Refuse work that somebody waits for while the engine is unloaded or the server is stopping.
 
         Raises:
-            EngineUnloaded: It is.
+            EngineUnloaded, Unavailable: It is.
         """
-        if self.shop.fleet.waiting_for() == "engine unloaded":
-            raise EngineUnloaded("the engine is unloaded; load it again (POST /restart_server) to speak")
+        match self.shop.fleet.waiting_for():
+            case "engine unloaded":
+                raise EngineUnloaded("the engine is unloaded; load it again (POST /restart_server) to speak")
+            case "server stopping":
+                raise Unavailable("the server is stopping; ask again when it is back")
 
     # -- look ---------------------------------------------------------------------------------------------------
 
@@ -207,10 +220,6 @@ class JobService:
     def library(self) -> Library:
         """Voices and recordings as files."""
         return Library(self.settings, self.shop.ledger, self.shop.clips, self._consents)
-
-    def result_path(self, job: Job) -> Path | None:
-        """Where the finished file lies on this machine; None when there is none, or when it lies in a bucket."""
-        return self.shop.results.local_path(job.result.name) if job.result else None
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
@@ -342,10 +351,17 @@ class JobService:
             NotFound, Gone: As in :meth:`living`.
         """
         before = await self.shop.ledger.purge_job((await self.living(job_id, caller)).id)
+        failpoint("job.purged")
         self.scheduler.forget(job_id)
         if before.result:
             await drop(self.shop.results, before.result.name)
             await drop_renditions(self.shop, before)
+
+
+async def settle(fleet: Fleet, scheduler: Scheduler) -> None:
+    """Begin nothing more; segments in flight get a moment to finish, the rest is spoken after the next start."""
+    scheduler.pause()
+    await fleet.stop(_DRAIN_S)
 
 
 def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:

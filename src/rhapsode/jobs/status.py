@@ -11,6 +11,11 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
+def _between(begin: float, end: float) -> float:
+    """Seconds; none when the clock was set back meanwhile."""
+    return round(max(end - begin, 0.0), 3)
+
+
 def job_status(job: Job, place: Place | None, waiting_for: str | None, now: float, root: str = "") -> dict[str, object]:
     """The answer of ``GET /tts/{id}/status``.
 
@@ -33,7 +38,7 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
         "created_at": iso(job.created_at),
         "started_at": iso(job.started_at),
         "completed_at": iso(job.ended_at),
-        "elapsed_sec": None if job.started_at is None else round(ended - job.started_at, 3),
+        "elapsed_sec": None if job.started_at is None else _between(job.started_at, ended),
         "error": job.error,
         "queue_position": place.position if place and job.status is JobStatus.QUEUED else None,
         "eta_seconds": None if eta is None else {"p50": round(eta[0], 1), "p90": round(eta[1], 1)},
@@ -47,12 +52,10 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
         "chars": {"done": job.chars_done, "total": job.text_chars},
         "audio_seconds": round(audio_s, 3),
         "metrics": {
-            "queue_seconds": round((job.started_at or ended) - job.created_at, 3),
+            "queue_seconds": _between(job.created_at, job.started_at or ended),
             "synth_seconds": round(job.synth_seconds, 3),
             "realtime_factor": round(job.synth_seconds / audio_s, 4) if audio_s else None,
-            "first_audio_seconds": None
-            if job.first_audio_at is None
-            else round(job.first_audio_at - job.created_at, 3),
+            "first_audio_seconds": None if job.first_audio_at is None else _between(job.created_at, job.first_audio_at),
         },
         "priority": job.priority.name.lower(),
         "tags": list(job.tags),

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 from rhapsode.blobs.base import BlobStore
+from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import result_job_id
 from rhapsode.jobs.renditions import drop_renditions, outdated_renditions
 from rhapsode.jobs.shop import Shop
@@ -77,6 +78,7 @@ class Sweeper:
             return Swept()
         jobs = await self._expire()
         takes = await self._drop_takes()
+        failpoint("sweep.rows")
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))

@@ -4,6 +4,7 @@ A file that is truncated, damaged, foreign or of a newer Rhapsode is refused and
 under another name and renamed, so that an empty file in its place always means damage.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -169,7 +170,9 @@ def _as_ledger_error(path: Path) -> Iterator[None]:
             raise StorageFull(f"No space left for the ledger {path}: free some, then start again.") from error
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise _damaged(path, str(cause)) from error
-        raise LedgerError(f"The ledger {path} cannot be opened: {cause}. Check its folder and permissions.") from error
+        raise LedgerError(
+            f"The ledger {path} cannot be opened: {cause}. Check its disk, folder and permissions."
+        ) from error
 
 
 def _damaged(path: Path, why: str) -> LedgerError:
@@ -265,15 +268,19 @@ def _create(path: Path) -> None:
     """Build an empty ledger under another name, make it durable, and put it in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
-    for leftover in (draft, draft.with_name(draft.name + "-journal"), draft.with_name(draft.name + "-wal")):
-        leftover.unlink(missing_ok=True)
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
     engine = _engine(draft, _WRITER_PRAGMAS, 1)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         _migrate(engine)
+        with engine.connect() as connection:  # closing would do it, too, but would not say that it failed
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         engine.dispose()
+    if _has_log(draft):
+        raise OSError(errno.EIO, "its log could not be written into it")
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

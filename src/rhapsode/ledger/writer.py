@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from rhapsode.errors import LedgerError, RhapsodeError, StorageFull
+from rhapsode.failpoints import failpoint
 from rhapsode.ledger.database import Database, Trouble
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import Event
@@ -166,8 +167,10 @@ class Writer:
         self._transaction.execute("BEGIN IMMEDIATE")
         for command in group:
             self._attempt(command, alone=len(group) == 1)
+        failpoint("ledger.written")
         if self._transaction.is_open:
             self._transaction.execute("COMMIT")
+        failpoint("ledger.committed")
 
     def _attempt(self, command: _Command, alone: bool) -> None:
         """Run one command; when it raises, undo what it did and keep the error as its outcome."""

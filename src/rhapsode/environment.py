@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 
-from rhapsode.engines.registry import GROUP
+from rhapsode.engines.base import GROUP
 from rhapsode.errors import EngineError, InvalidInput
 
 PACKAGE = "rhapsode"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rhapsode.engines.environment import FOLDER, families, install, interpreters, missing, remove, requirements_of
 from rhapsode.engines.registry import CLONING
+from rhapsode.environment import FOLDER, families, install, interpreters, missing, remove, requirements_of
 from rhapsode.errors import InvalidInput
 from tests.hosted import fake_environment
 
