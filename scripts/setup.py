@@ -121,7 +121,7 @@ def make_page(mode: str) -> None:
 def engines_fingerprint() -> str:
     """What .venv-engines has to match."""
     digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT}".encode())
-    for path in (ROOT / "pyproject.toml", requirements("pocket")):
+    for path in (ROOT / "pyproject.toml", requirements("pocket"), ROOT / "tests" / "pocket_model.py"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -132,7 +132,7 @@ def engines_are_ready() -> bool:
 
 
 def make_engines() -> None:
-    """Install Pocket TTS the way users do, in an interpreter of its own, without weights; unpack Chatterbox's code.
+    """Install Pocket TTS the way users do, in an interpreter of its own, with small random weights; unpack Chatterbox's code.
 
     Raises:
         SetupFailed: It cannot be installed.
@@ -149,6 +149,12 @@ def make_engines() -> None:
     )  # fmt: skip
     if done.returncode:
         raise SetupFailed(f"Pocket TTS cannot be installed: {done.stdout.strip()[-1500:]}")
+    small = [str(ENGINES / "engines" / "pocket" / "bin" / "python"), str(ROOT / "tests" / "pocket_model.py")]
+    done = subprocess.run(
+        [*small, str(ENGINES / "models")], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        raise SetupFailed(f"The small model of Pocket TTS cannot be made: {done.stdout.strip()[-1500:]}")
     # too large to be run in the checks: only looked at
     _pip("install", "--no-deps", "--target", str(ENGINES / "sources"), CHATTERBOX)
     ENGINES_STAMP.write_text(engines_fingerprint(), encoding="utf-8")

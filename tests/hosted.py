@@ -21,6 +21,8 @@ from rhapsode.model import Voice
 ROOT = Path(__file__).resolve().parents[1]
 POCKET = ROOT / ".venv-engines" / "engines" / "pocket"
 """Made by ``scripts/setup.py test`` through ``rhapsode engines install pocket``."""
+SMALL_MODELS = ROOT / ".venv-engines" / "models"
+"""A model cache with a Pocket TTS of random weights (see ``tests/pocket_model.py``). To be copied, not written to."""
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 """Tests do not ask the hub."""
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import subprocess
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rhapsode.engines.base import Determinism, Engine, EngineOptions, Speech, Ut
 from rhapsode.engines.piper import PiperEngine
 from rhapsode.engines.tone import ToneEngine
 from rhapsode.errors import EngineError, NotFound
-from tests.hosted import POCKET, ROOT, Host
+from tests.hosted import POCKET, SMALL_MODELS, Host
 
 TEXT = "The old bridge was closed for the winter."
 
@@ -54,9 +54,8 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         case "piper":
             yield Subject(PiperEngine, "en_US-joe-medium", folder)
         case "pocket":  # its own code, on a small model of random weights
-            python = POCKET / "bin" / "python"
-            subprocess.run([python, ROOT / "tests" / "pocket_model.py", folder / "cache"], check=True)
-            host = Host(python, "rhapsode.engines.pocket:PocketEngine")
+            shutil.copytree(SMALL_MODELS, folder / "cache")
+            host = Host(POCKET / "bin" / "python", "rhapsode.engines.pocket:PocketEngine")
             yield Subject(host.engine, "alba", folder, times_words=False)
             host.close()
 

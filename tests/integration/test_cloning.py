@@ -1,7 +1,7 @@
 """Clone mode end to end: Pocket TTS's own code, on a small model of random weights, in workers with an interpreter of their own."""
 
 import io
-import subprocess
+import shutil
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from rhapsode.settings import Settings
-from tests.hosted import OFFLINE, POCKET, ROOT
+from tests.hosted import OFFLINE, POCKET, SMALL_MODELS
 from tests.integration.test_voices_api import recording, upload
 from tests.serving import Server, serving, settings_for
 
@@ -25,9 +25,7 @@ TEXT = " ".join(
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("models")
-    subprocess.run([POCKET / "bin" / "python", ROOT / "tests" / "pocket_model.py", cache], check=True)
-    return cache
+    return Path(shutil.copytree(SMALL_MODELS, tmp_path_factory.mktemp("models") / "cache"))
 
 
 def clone_settings(folder: Path, models: Path, **changes: object) -> Settings:
