@@ -20,6 +20,7 @@ from rhapsode.errors import ConfigError
 from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
 from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -133,14 +134,19 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)  # files: the workers read them
     hub = EventHub()
     ledger.on_event(hub.publish)
+    metrics = Metrics()
+    ledger.store.on_commit(metrics.committed)
+    hub.listen(metrics.heard)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        fleet = LocalFleet(fleet_options(settings))
+        metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=fleet,
             planner=Planner(),
             hub=hub,
             clock=time.time,
@@ -149,6 +155,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
             clips=Clips(clips),
+            metrics=metrics,
             engine_names=partial(_installed, settings),
             cloning=partial(_cloning, settings),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,

@@ -31,8 +31,8 @@ LIVE = frozenset({"generation_defaults", "audio_output", "audio_processing", "ui
 """Sections that are heeded at once; all others at the next start of the engine or of the server."""
 FILE_ONLY = frozenset(
     {
-        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.log_file_path", "server.ssl_certfile",
-        "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private", "webhooks.allowed_hosts",
+        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.allowed_hosts", "server.log_file_path",
+        "server.ssl_certfile", "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private", "webhooks.allowed_hosts",
     }
 )  # fmt: skip
 """What must not be changed over HTTP: programs to run, files to write, and who may do what."""

@@ -24,6 +24,11 @@ def _setting(default: Any, text: str, unit: str = "", special: str = "", **bound
     return Field(default, description=text, json_schema_extra={"unit": unit, "special": special}, **bounds)
 
 
+def _names(listed: str) -> frozenset[str]:
+    """Names that were written with commas between, in lower case."""
+    return frozenset(name.strip().lower() for name in listed.split(",") if name.strip())
+
+
 class Section(BaseModel):
     """One section of the configuration."""
 
@@ -54,6 +59,11 @@ class Server(Section):
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network.", min_length=1)
     port: int = _setting(8004, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
+    allowed_hosts: str = _setting(
+        "",
+        "Names under which this server may be called, such as tts.example.com, by commas; for reverse proxies that pass the Host on.",
+        special="* = any; empty = any, but this machine's alone while only it can reach the server and no key is needed",
+    )
     root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
     trusted_proxies: str = _setting(
         "127.0.0.1, ::1",
@@ -61,10 +71,16 @@ class Server(Section):
     )
     ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
     ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
+    log_format: Literal["text", "json"] = _setting("text", "Form of log lines; json has one object per line.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severe messages that are logged.")
     log_file_path: Path | None = _setting(None, "Log file, written besides the standard error output.")
     log_file_max_size_mb: int = _setting(10, "Size at which the log file is rotated.", "MB", ge=1, le=10_000)
     log_file_backup_count: int = _setting(5, "Rotated log files that are kept.", "files", ge=0, le=1_000)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The allowed hosts, one by one."""
+        return _names(self.allowed_hosts)
 
     @property
     def is_loopback(self) -> bool:
@@ -268,7 +284,7 @@ class Webhooks(Section):
     @property
     def hosts(self) -> frozenset[str]:
         """The allowed hosts, one by one."""
-        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        return _names(self.allowed_hosts)
 
 
 class OpenAI(Section):

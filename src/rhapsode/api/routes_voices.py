@@ -6,13 +6,13 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Admin, Context, Ctx, Reader, SameSite, Submitter, root_of
 from rhapsode.api.languages import language_name
-from rhapsode.api.ranges import bytes_response, matches
+from rhapsode.api.ranges import FileInParts, bytes_response, matches
 from rhapsode.api.schemas_voices import VoiceInfo, VoiceList
 from rhapsode.errors import NotFound
 from rhapsode.jobs.library import Recording
@@ -98,7 +98,7 @@ async def preview(voice_id: str, request: Request, ctx: Ctx, caller: Submitter) 
     """Hear a voice: a sentence or two that it speaks, or the recording itself."""
     if (name := _reference_of(voice_id)) is not None:
         _, path = await asyncio.to_thread(ctx.service.library.recording, name)
-        return FileResponse(path, media_type=_TYPES[path.suffix.lower()], headers={"Cache-Control": "no-cache"})
+        return FileInParts(path, media_type=_TYPES[path.suffix.lower()], headers={"Cache-Control": "no-cache"})
     found = await _find(ctx, voice_id)
     etag = f'"{quote(found.id)}-{found.revision[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}

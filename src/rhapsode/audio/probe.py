@@ -6,6 +6,7 @@ python -m rhapsode.audio.probe FILE MAX_SECONDS [CLIP]     # prints one line of 
 import asyncio
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,17 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhapsode.audio.clip import RATE, make_clip
+from rhapsode.audio.wav import HEADER
 from rhapsode.errors import InvalidInput
 
 with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
 
-_CPU_S = 60
-_MEMORY = 2_000_000_000
-_PATIENCE_S = 90.0
+_CPU_S = 30
+_MEMORY = 1_500_000_000
+_FILES = 64
+_PATIENCE_S = 60.0
+_ANSWER_BYTES = 4_096
+_CONTAINERS = "wav,w64,mp3,flac,ogg,aac,aiff,mov,matroska"
+"""What may be in the file. Above all no playlist: FFmpeg would open whatever file or address stands in it."""
 _RATES = (4_000, 384_000)
 _MOST_CHANNELS = 8
 _SILENCE = 1e-4
+_SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +56,26 @@ async def probe(path: Path, max_s: float, clip: Path | None = None) -> Clip:
         clip: Where to write the copy that voices are cloned from (see :func:`rhapsode.audio.clip.make_clip`).
 
     Raises:
-        InvalidInput: It is no sound, is damaged, silent, too long, or of a rate or number of channels that no recording has.
+        InvalidInput: It is no sound, is damaged, silent, too short or long, or of a rate or number of channels that no recording has.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rhapsode.audio.probe", str(path), str(max_s), *([str(clip)] if clip else ()),
+        sys.executable, "-P", "-m", "rhapsode.audio.probe", str(path), str(max_s), *([str(clip)] if clip else ()),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    out = b""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            out, _ = await child.communicate()
+            await child.stdout.readexactly(_ANSWER_BYTES)  # which no answer has
+    except asyncio.IncompleteReadError as answer:
+        out = answer.partial
     except TimeoutError:
         raise InvalidInput("it takes too long to decode") from None
     finally:
         if child.returncode is None:
-            child.kill()
-            await child.wait()
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+        await child.communicate()
     try:
         found = json.loads(out)
     except ValueError:
@@ -110,7 +122,8 @@ def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> It
     """
     samples = 0
     try:
-        with av.open(str(path), mode="r") as container:
+        limits = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        with av.open(f"file:{path}", mode="r", options=limits) as container:
             if not container.streams.audio:
                 raise InvalidInput("there is no sound in it")
             stream = container.streams.audio[0]
@@ -128,9 +141,12 @@ def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> It
             if samples:
                 yield from _blocks(resampler, None)
     except (av.FFmpegError, ValueError, EOFError) as error:
-        raise InvalidInput(f"it cannot be decoded: {str(error)[:100]}") from None
+        why = getattr(error, "strerror", None) or str(error)  # the whole would name our temporary file
+        raise InvalidInput(f"it cannot be decoded: {why[:100]}") from None
     if not samples:
         raise InvalidInput("there is no sound in it")
+    if samples < _SHORTEST_S * own:
+        raise InvalidInput(f"it is shorter than {_SHORTEST_S:g} s")
     found.append(Clip(codec, own, channels, round(samples / own, 3)))
 
 
@@ -143,13 +159,19 @@ def _blocks(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterat
         yield block
 
 
+def limit(written: int = 0) -> None:
+    """What this process may use from here on: time, memory, open files; it writes no file of more than that many bytes and leaves no core."""
+    limits = {"CPU": _CPU_S, "AS": _MEMORY, "NOFILE": _FILES, "FSIZE": written, "CORE": 0}
+    for name, most in limits.items():
+        with contextlib.suppress(NameError, AttributeError, ValueError, OSError):  # not every system has all of them
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+
+
 def main() -> None:
     """Entry point of the child."""
-    with contextlib.suppress(NameError, ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    file, max_s, *clip = sys.argv[1:]
+    limit(HEADER.size + 2 * RATE * math.ceil(float(max_s)) if clip else 0)
     try:
-        file, max_s, *clip = sys.argv[1:]
         answer: dict[str, object] = asdict(inspect(Path(file), float(max_s), *map(Path, clip)))
     except InvalidInput as error:
         answer = {"error": str(error)}

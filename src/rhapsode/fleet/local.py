@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -105,6 +106,8 @@ class LocalFleet:
             self._seats = {"express": Seat("express", options.express_threads, True)} | self._seats
         if not self._seats:
             raise ValueError("a fleet needs at least one slot")
+        self.deaths = 0
+        """Processes that ended without being told to, since the start."""
         self._callbacks: list[Callable[[], None]] = []
         self._description: EngineDescription | None = None
         self._candidate: WorkerProcess | None = None
@@ -299,6 +302,7 @@ class LocalFleet:
         return WorkerProcess(how, gone)
 
     def _count_death(self, seat: Seat, cause: str) -> None:
+        self.deaths += 1
         seat.deaths += 1
         seat.cause = cause
 
@@ -495,8 +499,8 @@ class LocalFleet:
             callback()
 
     def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Run ``work`` to its end, whoever waits for it or not."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Run ``work`` to its end, whoever waits for it or not. What it logs is about no job or request."""
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
         return task

@@ -17,6 +17,7 @@ from rhapsode.jobs.pace import Pace
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Claim
+from rhapsode.logs import log_about
 from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus, segment_seed
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Attempts:
             state: The segment, taken out of the run.
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
+        log_about(job_id=run.job.id)
         again: SegmentState | None = None
         described = await self._shop.fleet.describe(run.job.request.engine)
         key = input_key(run.job, state, described)
@@ -177,6 +179,7 @@ class Attempts:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
         speed = run.job.request.controls.get("speed_factor", 1.0)
         self.pace.note(len(segment.text), take.synth_seconds, run.job.request.voice, take.samples / take.rate * speed)
+        self._shop.metrics.spoken(take)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:
             run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))

@@ -18,6 +18,8 @@ from rhapsode.ledger.base import Ledger
 
 SUFFIX = ".wav"
 _DIGEST_CHARS = 64
+_PROBES = 2
+"""Recordings that are decoded at once, each in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Clips:
 
     def __init__(self, store: BlobStore) -> None:
         self.store = store
+        self._probing = asyncio.Semaphore(_PROBES)
         self._known: dict[Path, tuple[tuple[int, int], Clip]] = {}
         """Size and time of change of recordings, and their clips."""
 
@@ -60,7 +63,8 @@ class Clips:
         """Make the recording's clip, and with that find out whether it can be made; see :meth:`of`."""
         draft = self.store.scratch()
         try:
-            await probe(recording, max_s, draft)
+            async with self._probing:
+                await probe(recording, max_s, draft)
             data = await asyncio.to_thread(draft.read_bytes)
         finally:
             await asyncio.to_thread(draft.unlink, missing_ok=True)

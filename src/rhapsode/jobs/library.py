@@ -21,7 +21,7 @@ from rhapsode.settings import Settings
 RECORDINGS = (".wav", ".mp3")
 VOICE_FILES = (*RECORDINGS, ".onnx", ".onnx.json")
 _MOST_BYTES = 180
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE)
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 
@@ -325,7 +326,7 @@ class Scheduler:
         self.kick()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=Context())  # whoever asked for it, it is about other jobs too
         self._tasks.add(task)
         task.add_done_callback(self._reap)
         return task

@@ -32,6 +32,7 @@ from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
+from rhapsode.logs import log_also_about
 from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
@@ -107,6 +108,7 @@ class JobService:
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
+        log_also_about(job_id=job.id)
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -185,6 +187,7 @@ class JobService:
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        log_also_about(job_id=job.id)
         return job
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:

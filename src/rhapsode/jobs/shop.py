@@ -7,6 +7,7 @@ from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
@@ -39,5 +40,6 @@ class Shop:
     cloning: Callable[[], Sequence[str]] = tuple
     """Engines that clone voices, installed or not: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
+    metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
