@@ -36,7 +36,8 @@ def clone_settings(folder: Path, models: Path, **changes: object) -> Settings:
         place.symlink_to(POCKET)
     return settings_for(
         folder,
-        **{"engine__name": "pocket", "paths__model_cache": str(models), "fleet__express_threads": -1} | changes,
+        **{"engine__name": "pocket", "paths__model_cache": str(models), "fleet__express_threads": -1, "fleet__nice": 0}
+        | changes,
     )
 
 

@@ -140,7 +140,12 @@ def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> It
                 yield from _blocks(resampler, frame)
             if samples:
                 yield from _blocks(resampler, None)
-    except (av.FFmpegError, ValueError, EOFError) as error:
+    except (
+        av.FFmpegError,
+        AttributeError,
+        ValueError,
+        EOFError,
+    ) as error:  # attributes are what a stream without codec lacks
         why = getattr(error, "strerror", None) or str(error)  # the whole would name our temporary file
         raise InvalidInput(f"it cannot be decoded: {why[:100]}") from None
     if not samples:
