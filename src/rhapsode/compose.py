@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from functools import partial
@@ -14,10 +14,11 @@ from typing import Any
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import CLONING, engine_names
+from rhapsode.engines.registry import CLONING, engine_names, missing_packages, way_to_install
 from rhapsode.environment import interpreters, missing
 from rhapsode.errors import ConfigError
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.fleet.layout import LocalFleetOptions, default_layout
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
@@ -42,7 +43,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
     fleet = settings.fleet
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     layout = default_layout(cores)
-    choice = engine_choice(settings)
+    choice = engine_choice(settings, installed_engines(settings))
     return LocalFleetOptions(
         **{field.name: getattr(choice, field.name) for field in fields(choice)},
         bulk_slots=fleet.bulk_slots or layout.bulk_slots,
@@ -56,20 +57,25 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         deadline_per_char_s=fleet.deadline_per_char_sec,
         heartbeat_timeout_s=fleet.heartbeat_timeout_sec,
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+        memory_budget_bytes=fleet.memory_budget_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
     )
 
 
-def _installed(settings: Settings) -> list[str]:
-    """Names of the engines that can be spoken with here."""
-    absent = missing(settings.data_dir)
-    return [name for name in engine_names(settings.engine.name) if name not in absent]
+def installed_engines(settings: Settings) -> Mapping[str, str]:
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    own, absent = interpreters(settings.data_dir), missing(settings.data_dir)
+    found = {}
+    for name in engine_names({settings.engine.name, *settings.engine.others}):
+        here = bool(settings.engines.run(name).python) or name in own or not (name in absent or missing_packages(name))
+        found[name] = "" if here else absent.get(name) or way_to_install(name)
+    return found
 
 
 def _cloning(settings: Settings) -> list[str]:
     """The engines of this package that clone, each with what there is to do to speak with it."""
-    absent = missing(settings.data_dir)
-    return [f"{name} (install it: {absent[name]})" if name in absent else name for name in sorted(CLONING)]
+    lacking = installed_engines(settings)
+    return [f"{name} (install it: {lacking[name]})" if lacking[name] else name for name in sorted(CLONING)]
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -156,7 +162,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             renditions=renditions,
             clips=Clips(clips),
             metrics=metrics,
-            engine_names=partial(_installed, settings),
+            installed_engines=installed_engines,
             cloning=partial(_cloning, settings),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )

@@ -6,7 +6,7 @@ One frozen class per section of the configuration file. The old server's names a
 import ipaddress
 import re
 from pathlib import Path
-from typing import Any, Literal, Self, get_origin
+from typing import Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -52,6 +52,8 @@ class OpenSection(Section):
     """A section that keeps whatever it is given."""
 
     model_config = ConfigDict(extra="allow")
+    member: ClassVar[type[Section] | None] = None
+    """What each thing is that it is given, if that is known."""
 
 
 class Server(Section):
@@ -115,7 +117,63 @@ class Model(Section):
 class Engine(Section):
     """Which engine speaks."""
 
-    name: str = _setting("piper", "Engine that speaks.", min_length=1)
+    name: str = _setting("piper", "Engine that speaks: kept loaded, and used when a request names none.", min_length=1)
+    also: str = _setting(
+        "*", "Engines that requests may name besides, by commas; loaded when they do.",
+        special="* = all that are installed, empty = none",
+    )  # fmt: skip
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The engines named besides, one by one."""
+        return tuple(name.strip() for name in self.also.split(",") if name.strip())
+
+
+class EngineRun(Section):
+    """How the workers of one engine are run, where it is not as those of all others."""
+
+    python: str = _setting(
+        "", "Interpreter of its own, with this package and the engine.", special="empty = fleet.python"
+    )
+    device: str = _setting(
+        "", "Device that it runs on; several, by commas, are given out in turn to its workers.",
+        special="empty = tts_engine.device",
+    )  # fmt: skip
+    processes: int = _setting(
+        0, "Most workers at once.", "processes", "0 = one per device named, else as the engine says", ge=0, le=1_024
+    )
+    threads: int = _setting(0, "Threads of one bulk worker.", "threads", "0 = fleet.bulk_threads", ge=0, le=1_024)
+    memory_cap_mb: int | None = _setting(
+        None, "Memory at which a worker is replaced.", "MB", "empty = fleet.memory_cap_mb, 0 = no cap", ge=0, le=10**7
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _known_devices(cls, value: str) -> str:
+        for device in filter(None, (part.strip() for part in value.split(","))):
+            _check_device(device)
+        return value
+
+
+class Engines(OpenSection):
+    """Engines that are run otherwise than the rest, by name."""
+
+    __pydantic_extra__: dict[str, EngineRun]
+    member = EngineRun
+
+    def run(self, engine: str) -> EngineRun:
+        """How this one is run."""
+        return self.__pydantic_extra__.get(engine) or EngineRun()
+
+    def named(self) -> tuple[str, ...]:
+        """The engines that have settings of their own."""
+        return tuple(self.__pydantic_extra__)
+
+
+def _check_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+    return value
 
 
 class TTSEngine(Section):
@@ -129,9 +187,7 @@ class TTSEngine(Section):
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-            raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
-        return value
+        return _check_device(value)
 
 
 class Paths(Section):
@@ -201,6 +257,10 @@ class Fleet(Section):
     deadline_base_sec: float = _setting(30, "Deadline of a segment, fixed part.", "s", gt=0, le=86_400)
     deadline_per_char_sec: float = _setting(0.2, "Deadline of a segment, per character.", "s/character", ge=0, le=3_600)
     memory_cap_mb: int = _setting(2_048, "Memory at which a worker is replaced.", "MB", "0 = no cap", ge=0, le=10**7)
+    memory_budget_mb: int = _setting(
+        0, "Memory of all workers together above which idle ones end, those that were used longest ago first.", "MB",
+        "0 = no budget", ge=0, le=10**7,
+    )  # fmt: skip
     idle_unload_sec: float = _setting(
         1_200, "Idle time after which workers end; they come back on demand.", "s", "0 = never", ge=0, le=604_800
     )
@@ -384,6 +444,7 @@ class Settings(BaseModel):
     server: Server = Server()
     model: Model = Model()
     engine: Engine = Engine()
+    engines: Engines = Engines.model_validate({})
     tts_engine: TTSEngine = TTSEngine()
     paths: Paths = Paths()
     generation_defaults: GenerationDefaults = GenerationDefaults()

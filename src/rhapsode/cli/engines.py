@@ -4,8 +4,8 @@ import click
 
 from rhapsode.cli.engine_install import install_command, remove_command
 from rhapsode.cli.options import Options, print_json
-from rhapsode.engines.registry import engine_names
-from rhapsode.environment import interpreters, missing
+from rhapsode.compose import installed_engines
+from rhapsode.environment import interpreters
 
 
 @click.group("engines", invoke_without_command=True)
@@ -17,16 +17,15 @@ def engines_command(context: click.Context, as_json: bool) -> None:
         return
     options: Options = context.obj
     settings = options.load().settings
-    absent = missing(settings.data_dir)
     own = interpreters(settings.data_dir)
     found = [
         {
             "name": name,
             "active": name == settings.engine.name,
-            "python": str(own[name]) if name in own else None,
-            "install": absent.get(name),
+            "python": settings.engines.run(name).python or (str(own[name]) if name in own else None),
+            "install": lacks or None,
         }
-        for name in engine_names(settings.engine.name)
+        for name, lacks in installed_engines(settings).items()
     ]
     if as_json:
         print_json(found)

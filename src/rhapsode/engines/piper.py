@@ -29,7 +29,7 @@ from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.engines.piper_model import PATCH_VERSION, Noise, SeededModel, load_model
 from rhapsode.engines.piper_voices import VoiceFile, find_voices, stamp_of
-from rhapsode.engines.piper_words import sounds, word_spans
+from rhapsode.engines.words import sounds, word_spans
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 

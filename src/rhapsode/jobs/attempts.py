@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from rhapsode.engines.base import Determinism
-from rhapsode.errors import Refused, SynthesisError, Unavailable
+from rhapsode.errors import NotFound, Refused, SynthesisError, Unavailable
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.jobs.joiner import FirstTake
@@ -34,8 +34,8 @@ def input_key(job: Job, state: SegmentState, described: EngineDescription) -> st
     """
     request = job.request
     engine = described.info
-    revision = next((voice.revision for voice in described.voices if voice.id == request.voice), "")
-    voice = [request.voice, revision] if request.reference is None else [request.reference]
+    known = described.voice(request.voice)
+    voice = [request.voice, known.revision if known else ""] if request.reference is None else [request.reference]
     parts = [
         engine.name,
         engine.revision,
@@ -94,7 +94,12 @@ class Attempts:
         """
         log_about(job_id=run.job.id)
         again: SegmentState | None = None
-        described = await self._shop.fleet.describe(run.job.request.engine)
+        try:
+            described = await self._shop.fleet.describe(run.job.request.engine)
+        except (NotFound, SynthesisError, Unavailable):  # the engine went away just now
+            run.give_back(state)
+            run.stale()
+            return
         key = input_key(run.job, state, described)
         claiming = asyncio.create_task(self._claim(run, state, key, described))
         try:
@@ -178,7 +183,8 @@ class Attempts:
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
         speed = run.job.request.controls.get("speed_factor", 1.0)
-        self.pace.note(len(segment.text), take.synth_seconds, run.job.request.voice, take.samples / take.rate * speed)
+        heard_s, request = take.samples / take.rate * speed, run.job.request
+        self.pace.note(len(segment.text), take.synth_seconds, request.voice, heard_s, request.engine)
         self._shop.metrics.spoken(take)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,11 @@ from rhapsode.errors import (
     NotFound,
     StorageAway,
     StorageFull,
+    SynthesisError,
     Unavailable,
 )
 from rhapsode.failpoints import failpoint
-from rhapsode.fleet.base import EngineChoice, EngineDescription, Fleet
+from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
 from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
@@ -34,15 +35,16 @@ from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.logs import log_also_about
 from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
-from rhapsode.settings import Settings
+from rhapsode.settings import EngineRun, Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
+_MB = 1_000_000
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
 """A name that no blob has: asking for it shows whether the store answers."""
-_ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
 class JobService:
@@ -133,12 +135,19 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
-        described = await self.shop.fleet.describe()
+        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+
+        Raises:
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now.
+        """
+        wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
+        engine = body.engine or self.engine_of(wanted or "")
+        described = await self.described(engine)
         try:
             resolved = self._resolve(body, described, default, caller)
         except NotFound:  # perhaps a voice that was dropped in since
-            described = await self.shop.fleet.describe(refresh=True)
+            described = await self.described(engine, refresh=True)
             resolved = self._resolve(body, described, default, caller)
         if resolved.request.voice_mode is VoiceMode.CLONE:
             resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
@@ -163,6 +172,30 @@ class JobService:
                 400,
             )
         return replace(request, reference=clip.digest)
+
+    def engine_of(self, voice: str) -> str:
+        """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
+        active, *others = engines = self.shop.fleet.engines()
+        has = (name for name in engines if (known := self.shop.fleet.known(name)) and known.voice(voice))
+        return next(has, active) if voice and others else active
+
+    async def described(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
+        """What an engine can do, None or empty: the active one.
+
+        Raises:
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now; says why.
+        """
+        try:
+            return await self.shop.fleet.describe(engine or None, refresh)
+        except SynthesisError as error:
+            raise Unavailable(f"engine {engine or self.settings.engine.name} cannot be had: {error}") from error
+
+    async def all_described(self, refresh: bool = False) -> list[EngineDescription]:
+        """What each engine can do, the active one first; of the others those that are known. ``refresh`` asks the active one anew."""
+        fleet = self.shop.fleet
+        active, *others = fleet.engines()
+        return [await self.described(active, refresh), *filter(None, (fleet.known(name) for name in others))]
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded or the server is stopping.
@@ -207,13 +240,12 @@ class JobService:
         if job.status.is_terminal:
             return job_status(job, None, None, self.shop.clock(), root)
         waiting_for = await self.scheduler.waiting_for(job)
-        place = self.scheduler.overview.place(job.id, self.workers)
+        place = self.scheduler.overview.place(job.id, self.workers(job.request.engine))
         return job_status(job, place, waiting_for, self.shop.clock(), root)
 
-    @property
-    def workers(self) -> int:
-        """Segments of one long text that are spoken at once."""
-        return sum(not slot.express for slot in self.shop.fleet.slots()) or 1
+    def workers(self, engine: str) -> int:
+        """Segments of one long text that this engine speaks at once."""
+        return sum(not slot.express and engine in slot.engines for slot in self.shop.fleet.slots()) or 1
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
@@ -282,14 +314,13 @@ class JobService:
         self.settings = self.settings.model_copy(update={name: getattr(settings, name) for name in sections})
 
     async def load_engine(self, settings: Settings) -> None:
-        """Load the engine anew, with its settings as they are now; jobs go on.
+        """Load the active engine anew, or another one, with the settings as they are now; jobs go on.
 
         Raises:
             EngineError: It cannot be loaded; what ran before goes on.
         """
-        choice = engine_choice(settings)
-        await self.shop.fleet.load(replace(choice, engine=self.settings.engine.name))
-        self.apply(settings, (name for name in _ENGINE_SECTIONS if name != "engine"))
+        await self.shop.fleet.load(engine_choice(settings, self.shop.installed_engines(settings)))
+        self.apply(settings, _ENGINE_SECTIONS)
 
     # -- change -------------------------------------------------------------------------------------------------
 
@@ -382,8 +413,16 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
     )
 
 
-def engine_choice(settings: Settings) -> EngineChoice:
-    """The engine that the settings name."""
+def engine_choice(settings: Settings, installed: Mapping[str, str]) -> EngineChoice:
+    """The engines that the settings name.
+
+    Args:
+        settings: Which, and how they are run.
+        installed: See :attr:`Shop.installed_engines`.
+    """
+    named = settings.engine.others
+    others = {name for name, lacks in installed.items() if not lacks} if "*" in named else set[str]()
+    others |= set(named) - {"*"}
     return EngineChoice(
         engine=settings.engine.name,
         voices_dir=settings.tts_engine.predefined_voices_path,
@@ -391,6 +430,18 @@ def engine_choice(settings: Settings) -> EngineChoice:
         device=settings.tts_engine.device,
         default_voice=settings.tts_engine.default_voice_id or None,
         clips_dir=settings.data_dir / "clips",
+        others=tuple(sorted(others - {settings.engine.name})),
+        setups={name: _setup(settings.engines.run(name)) for name in settings.engines.named()},
+    )
+
+
+def _setup(run: EngineRun) -> EngineSetup:
+    return EngineSetup(
+        python=run.python or None,
+        device=run.device or None,
+        threads=run.threads or None,
+        processes=run.processes or None,
+        memory_cap_bytes=None if run.memory_cap_mb is None else run.memory_cap_mb * _MB,
     )
 
 

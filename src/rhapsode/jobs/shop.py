@@ -1,6 +1,6 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
@@ -15,6 +15,7 @@ from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
+from rhapsode.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Shop:
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
     clips: Clips
-    engine_names: Callable[[], Sequence[str]] = tuple
-    """Names of the engines that are installed."""
+    installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
     cloning: Callable[[], Sequence[str]] = tuple
     """Engines that clone voices, installed or not: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
