@@ -88,5 +88,5 @@ def process_options(options: LocalFleetOptions, member: Member, seat: Seat, plac
         clips_dir=str(options.clips_dir) if options.clips_dir else None,
     )
     own = None if setup.python else options.interpreters().get(member.name)
-    python = setup.python or (str(own) if own else options.python)
+    python = setup.python or str(own or options.python)
     return ProcessOptions(str(seat), python, start, options.start_timeout_s, options.heartbeat_timeout_s)
