@@ -20,6 +20,7 @@ from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.ledger import retention
 from rhapsode.ledger.schema import metadata
 from rhapsode.ledger.sql import SqlLedger
+from rhapsode.ledger.sqlite import SqliteDatabase
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import EXIT_CODE, GROUP_LIMIT
 from tests.contract.ledger_values import TTL_S, begin, listed, new_job, speak
@@ -171,7 +172,7 @@ async def test_migrations_build_the_schema(path: Path) -> None:
 async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
     async with opened(path) as ledger:
         database = ledger.store._database
-        assert database is not None
+        assert isinstance(database, SqliteDatabase)
         with closing(database.writer_cursor()) as cursor:
             settings = [
                 cursor.execute(f"PRAGMA {name}").fetchone()[0]
@@ -183,7 +184,7 @@ async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
 async def test_only_the_way_of_an_attached_job_does_not_await_the_disk(path: Path) -> None:
     async with opened(path) as ledger:
         database = ledger.store._database
-        assert database is not None
+        assert isinstance(database, SqliteDatabase)
 
         def syncs() -> bool:
             with closing(database.writer_cursor()) as cursor:
@@ -214,7 +215,7 @@ async def test_readers_cannot_write(path: Path) -> None:
 async def test_a_full_disk_refuses_the_group_and_the_process_lives(path: Path) -> None:
     async with opened(path) as ledger:
         job = await begin(ledger)
-        assert ledger.store._database is not None
+        assert isinstance(ledger.store._database, SqliteDatabase)
         with closing(ledger.store._database.writer_cursor()) as cursor:
             pages = cursor.execute("PRAGMA page_count").fetchone()[0]
             cursor.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
@@ -320,7 +321,7 @@ async def test_a_refused_command_publishes_nothing_and_undoes_only_itself(path: 
 
 async def test_commands_of_one_moment_share_a_commit(path: Path) -> None:
     async with opened(path) as ledger:
-        assert ledger.store._database is not None
+        assert isinstance(ledger.store._database, SqliteDatabase)
         statements: list[str] = []
         ledger.store._database.writer_cursor().connection.set_trace_callback(statements.append)
         await asyncio.gather(*(ledger.submit(new_job()) for _ in range(2 * GROUP_LIMIT)))
