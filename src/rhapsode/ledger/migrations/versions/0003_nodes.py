@@ -1,13 +1,13 @@
 """Nodes that share a ledger: their leases, and one counter of all events; what nodes must have in common.
 
-Revision ID: 0004
+Revision ID: 0003
 Revises: 0002
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
+revision = "0003"
 down_revision = "0002"
 
 INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
