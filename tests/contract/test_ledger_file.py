@@ -46,6 +46,23 @@ async def path(tmp_path: Path) -> Path:
     return path
 
 
+async def test_who_has_the_file_has_its_jobs_whatever_its_name(tmp_path: Path) -> None:
+    """A restored backup, a folder that was moved, a machine with a new name."""
+    path = tmp_path / "ledger.db"
+    ledgers = [SqlLedger(path, ttl_s=TTL_S, node=name) for name in ("dead", "new")]
+    try:
+        for ledger in ledgers:
+            await ledger.open()
+        job = await begin(ledgers[0])
+        await ledgers[0].claim(job.fence, 0, "key", shared=False)
+        assert [waiting.id for waiting in await ledgers[1].adopt()] == [job.id]
+        (adopted,) = await listed(ledgers[1])
+        await speak(ledgers[1], adopted, 0)
+    finally:
+        for ledger in reversed(ledgers):
+            await ledger.close()
+
+
 def contents(path: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.parent.iterdir()}
 

@@ -258,6 +258,9 @@ async def test_an_idle_node_takes_over_half_of_the_longest_queue_from_its_end(ur
         with pytest.raises(Refused):
             await busy.start_job(jobs[5].fence)
         assert [len(await idle.take_over(100, ("tone",))) for _ in range(3)] == [1, 1, 0]
+        with psycopg.connect(url, autocommit=True) as connection:  # neither's last job has begun for a while
+            connection.execute("UPDATE jobs SET created_at = created_at - 10")
+        assert [len(await idle.take_over(100, ("tone",))) for _ in range(3)] == [1, 1, 0]
 
 
 async def test_limits_and_keys_hold_over_all_nodes(url: str) -> None:

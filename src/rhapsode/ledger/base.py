@@ -238,7 +238,8 @@ class Ledger(Protocol):
         """Take over every unfinished job of dead nodes under this epoch, in submit order.
 
         Attached jobs of a dead node end as cancelled. Segments that were running are pending again, uncharged.
-        Called once at start, before any job is submitted. Dead are nodes that have left, and those of this node's name.
+        Called once at start, before any job is submitted. Dead are nodes that have left, and those of this node's name; where
+        no others can be (:attr:`shared`), all.
         """
         ...
 
@@ -252,6 +253,7 @@ class Ledger(Protocol):
     async def take_over(self, most: int, engines: Collection[str]) -> Sequence[Waiting]:
         """Take over queued jobs, at most ``most`` and at most half, from the end of the longest queue of another node.
 
+        A single one only when it has waited for some seconds: that node may have no workers.
         Jobs of other than these ``engines`` stay where they are.
         """
         ...

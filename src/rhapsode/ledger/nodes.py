@@ -5,6 +5,7 @@ ledger's clock. One that is silent for longer than :data:`rhapsode.ledger.base.L
 over its jobs; from then on it can write nothing (see :meth:`rhapsode.ledger.database.Database.begin`).
 """
 
+import math
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ from rhapsode.model import JobStatus, Priority, SegmentStatus
 
 _LEFT = 1.0
 """A node seen before this has left by itself."""
+
+_LONG_S = 5.0
+"""A single job that waits for so long at another node would begin at once here."""
 
 _MINE = nodes.c.epoch == bindparam("own")
 _ALIVE = nodes.c.ended_at.is_(None)
@@ -54,7 +58,7 @@ _WAITING = sa.select(*_AS_WAITING).where(LIVE, UNFINISHED, jobs.c.epoch == bindp
 
 _MOVABLE = sa.and_(LIVE, jobs.c.status == JobStatus.QUEUED.value, ~jobs.c.attached)
 _BUSIEST = (
-    sa.select(jobs.c.epoch, sa.func.count().label("queued"))
+    sa.select(jobs.c.epoch, sa.func.count().label("queued"), sa.func.min(jobs.c.created_at))
     .where(_MOVABLE, jobs.c.epoch != bindparam("own"))
     .group_by(jobs.c.epoch)
     .order_by(sa.desc("queued"))
@@ -72,9 +76,9 @@ _SECRET = sa.select(secrets.c.value).where(secrets.c.name == bindparam("of"))
 _NEW_SECRET = insert(secrets).on_conflict_do_nothing()
 
 
-def adopt(tx: Transaction, name: str, ttl_s: float) -> Sequence[Waiting]:
-    """See :meth:`rhapsode.ledger.base.Ledger.adopt`: nodes that have left are dead, and those of this name."""
-    _end_nodes(tx, name, _LEFT, ttl_s)
+def adopt(tx: Transaction, name: str, ttl_s: float, shared: bool) -> Sequence[Waiting]:
+    """See :meth:`rhapsode.ledger.base.Ledger.adopt`: nodes that have left are dead, and those of this name; in a file, all others."""
+    _end_nodes(tx, name, _LEFT if shared else math.inf, ttl_s)
     return _sorted(tx.all(_WAITING, own=tx.epoch))
 
 
@@ -96,10 +100,12 @@ def leave(tx: Transaction) -> None:
 def take_over(tx: Transaction, most: int, engines: Collection[str]) -> Sequence[Waiting]:
     """See :meth:`rhapsode.ledger.base.Ledger.take_over`."""
     row = tx.one(_BUSIEST, own=tx.epoch)
-    if row is None or row[1] < 2:
+    if row is None:
         return ()
+    busy, queued, oldest = row
+    share = queued // 2 or int(oldest < tx.now - _LONG_S)
     moved: list[Row] = []
-    for job_id, request in tx.all(_LAST, busy=row[0], most=min(most, row[1] // 2)):
+    for job_id, request in tx.all(_LAST, busy=busy, most=min(most, share)):
         if engine_of(request) in engines:
             moved += tx.all(_TAKE_OVER, own=tx.epoch, job=job_id)
     return _sorted(moved)

@@ -86,7 +86,7 @@ class SqlLedger(Ledger):
         return self.store.epoch
 
     async def adopt(self) -> Sequence[Waiting]:
-        return await self._write(nodes.adopt, self.store.node, self._ttl_s)
+        return await self._write(nodes.adopt, self.store.node, self._ttl_s, self.shared)
 
     async def beat(self, judge: bool) -> Beat:
         if not self.store.shared:
