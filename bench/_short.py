@@ -78,9 +78,9 @@ def _idle_row(ours: list[float], theirs: list[float], name: str, factor: float =
 
 
 @contextmanager
-def _long_job(client: Client, text: str) -> Iterator[None]:
+def long_job(client: Client, text: str, **fields: object) -> Iterator[None]:
     """A long text is spoken while the block runs, and it was not over before the block was."""
-    job = client.enqueue(text)
+    job = client.enqueue(text, **fields)
     client.until(job, lambda found: found["current_chunk"] >= _FIVE)
     try:
         yield
@@ -131,7 +131,7 @@ def measure_loaded(setup: Setup) -> Outcome:
         for number in range(setup.runs):
             shorts("idle", client)
             five("five idle", other, 100 + 2 * number)
-            with _long_job(other, long_text):
+            with long_job(other, long_text):
                 shorts("loaded", client)
                 five("five loaded", other, 101 + 2 * number)
             if has_piper_http():

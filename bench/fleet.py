@@ -18,7 +18,8 @@ import uvloop
 from rhapsode.engines.base import EngineOptions
 from rhapsode.engines.tone import ToneEngine
 from rhapsode.fleet.base import SynthesisTask
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+from rhapsode.fleet.layout import LocalFleetOptions
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.protocol import Synthesise
 from rhapsode.fleet.worker import render
 

@@ -133,9 +133,9 @@ def _one_line(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Each page with what it should hold."""
-    app = create_app(
-        Loaded(Settings(), (), None, frozenset(), {}, Origin()), cast(JobService, SimpleNamespace(shop=None))
-    )  # described, not served
+    shop = SimpleNamespace(metrics=None)  # described, not served
+    loaded = Loaded(Settings(), (), None, frozenset(), {}, Origin())
+    app = create_app(loaded, cast(JobService, SimpleNamespace(shop=shop)))
     guide, mark, _ = (DOCS / "api.md").read_text(encoding="utf-8").partition(MARK)
     if not mark:
         sys.exit(f"docs/api.md has lost its mark: {MARK}")

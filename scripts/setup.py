@@ -22,6 +22,7 @@ from typing import BinaryIO
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import page  # type: ignore[import-not-found] # found at run time
+import proxies  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -143,6 +144,23 @@ def get_chromium() -> None:
     raise SetupFailed(f"chromium cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
 
 
+def has_programs() -> bool:
+    """Whether everything is there that the checks need and pip cannot bring."""
+    return find_chromium() is not None and all(map(proxies.find, proxies.PLACES))
+
+
+def get_proxies() -> None:
+    """Have the reverse proxies of the guide.
+
+    Raises:
+        SetupFailed: One cannot be had.
+    """
+    try:
+        proxies.get()
+    except proxies.ProxiesFailed as error:
+        raise SetupFailed(str(error)) from None
+
+
 def _create_venv() -> None:
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -211,7 +229,7 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or find_chromium()) else 1
+        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or has_programs()) else 1
     with _alone():
         try:
             if not is_ready(mode):
@@ -219,6 +237,7 @@ def main() -> int:
             make_page(mode)
             if mode == "test":
                 get_chromium()
+                get_proxies()
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1

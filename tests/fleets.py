@@ -31,7 +31,8 @@ async def running(fleet: Fleet) -> AsyncIterator[Changes]:
     changes = Changes(fleet)
     try:
         await fleet.start()
-        await changes.until(lambda: len(fleet.free_slots()) == len(fleet.slots()))
+        active = fleet.engines()[0]
+        await changes.until(lambda: sum(active in s.engines for s in fleet.free_slots()) == len(fleet.slots()))
         yield changes
     finally:
         await fleet.stop(0)

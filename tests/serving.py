@@ -16,6 +16,7 @@ from rhapsode.settings import Settings
 QUICK: Mapping[str, object] = {
     "engine.name": "tone",
     "server.port": 0,
+    "engine.also": "",
     "fleet.bulk_slots": 2,
     "limits.min_free_disk_mb": 0,
 }

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import engine_names
+from rhapsode.engines.registry import engine_names, missing_packages, way_to_install
 from rhapsode.errors import ConfigError
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.fleet.layout import LocalFleetOptions, default_layout
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -38,7 +40,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
     fleet = settings.fleet
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     layout = default_layout(cores)
-    choice = engine_choice(settings)
+    choice = engine_choice(settings, installed_engines(settings))
     return LocalFleetOptions(
         **{field.name: getattr(choice, field.name) for field in fields(choice)},
         bulk_slots=fleet.bulk_slots or layout.bulk_slots,
@@ -51,8 +53,18 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         deadline_per_char_s=fleet.deadline_per_char_sec,
         heartbeat_timeout_s=fleet.heartbeat_timeout_sec,
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+        memory_budget_bytes=fleet.memory_budget_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
     )
+
+
+def installed_engines(settings: Settings) -> Mapping[str, str]:
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    found = {}
+    for name in engine_names({settings.engine.name, *settings.engine.others}):
+        own = settings.engines.run(name).python
+        found[name] = "" if own or not missing_packages(name) else way_to_install(name)
+    return found
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -116,14 +128,19 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     takes, renditions, results = blob_stores(settings)
     hub = EventHub()
     ledger.on_event(hub.publish)
+    metrics = Metrics()
+    ledger.store.on_commit(metrics.committed)
+    hub.listen(metrics.heard)
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        fleet = LocalFleet(fleet_options(settings))
+        metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,
             takes=takes,
             results=results,
-            fleet=LocalFleet(fleet_options(settings)),
+            fleet=fleet,
             planner=Planner(),
             hub=hub,
             clock=time.time,
@@ -131,7 +148,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
-            engine_names=lambda: engine_names(settings.engine.name),
+            metrics=metrics,
+            installed_engines=installed_engines,
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:

@@ -141,6 +141,7 @@ def effective(loaded: Loaded) -> dict[str, Any]:
 
 def env_name(key: str) -> str:
     """The environment variable of a setting: ``server.port`` → ``RHAPSODE_SERVER__PORT``."""
+    key = key.replace(".<name>.", ".<name>__")
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
@@ -299,19 +300,24 @@ def _nest(given: Mapping[str, _Given]) -> dict[str, Any]:
     nested: dict[str, Any] = {section: {} for section in sections()}
     for key, entry in given.items():
         section, _, name = key.partition(".")
-        nested[section][name] = entry.value
+        name, _, inner = name.partition("__") if getattr(sections()[section], "member", None) else (name, "", "")
+        before = nested[section].get(name)
+        merged = {**(before if isinstance(before, dict) else {}), inner: entry.value}
+        nested[section][name] = merged if inner else entry.value
     return nested
 
 
 def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[str]:
     """One line for each wrong value: key, value, where it was named, what is allowed."""
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"][:2])
+        place = [str(part) for part in problem["loc"][:3]]
+        key = ".".join(place[:2])
         reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
         if problem["type"] == "path_type":
             reason = "should be a path"
-        entry = given.get(key)
-        yield f"{key} = {_show(entry.value)} ({entry.origin}): {reason}" if entry else f"{key}: {reason}"
+        entry = given.get("__".join([key, *place[2:]]), given.get(key))
+        key, value = ".".join(place), problem["input"] if len(place) > 2 else entry and entry.value
+        yield f"{key} = {_show(value)} ({entry.origin}): {reason}" if entry else f"{key}: {reason}"
 
 
 def _suggestion(name: str, names: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from rhapsode.config import FILE_NAME, Loaded, effective, load_settings, read_file
 from rhapsode.errors import ConfigError, Forbidden
+from rhapsode.settings import UIState
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,11 @@ LIVE = frozenset({"generation_defaults", "audio_output", "audio_processing", "ui
 """Sections that are heeded at once; all others at the next start of the engine or of the server."""
 FILE_ONLY = frozenset(
     {
-        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.log_file_path", "server.ssl_certfile",
-        "server.ssl_keyfile", "webhooks.allow_private", "webhooks.allowed_hosts",
+        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.allowed_hosts", "server.log_file_path",
+        "server.ssl_certfile", "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private", "webhooks.allowed_hosts",
     }
 )  # fmt: skip
-"""What must not be changed over HTTP: programs to run, files to write, and who may do what."""
+"""What must not be changed over HTTP: programs to run (those of single engines too), files to write, and who may do what."""
 
 STATE_NAME = "ui_state.json"
 _STATE = "ui_state"
@@ -70,6 +71,9 @@ class ConfigFile:
         """All settings as plain values without secrets, paths as written, and what the page remembers."""
         plain = effective(self._loaded)
         _merge(plain[_STATE], self._state)
+        for key, row in UIState.model_fields.items():
+            if plain[_STATE].get(key) is None:  # the old page sends null for "none", and wants none back
+                plain[_STATE][key] = row.default
         return plain
 
     def save(self, changes: Mapping[str, Any]) -> Loaded:
@@ -105,9 +109,12 @@ class ConfigFile:
             if self.path.exists():
                 old = YAML(typ="safe", pure=True).load(read_file(self.path)) or {}
                 for key, value in _leaves(old):
-                    if key in FILE_ONLY:
-                        section, _, name = key.partition(".")
-                        kept.setdefault(section, {})[name] = value
+                    if _is_file_only(key):
+                        *sections, name = key.split(".")
+                        into = kept
+                        for section in sections:
+                            into = into.setdefault(section, {})
+                        into[name] = value
             text = _merged("# Rhapsode's settings; what is not named here has its default.\n", kept)
             loaded = self._read(text)
             if self.path.exists():
@@ -135,9 +142,10 @@ class ConfigFile:
     def _require_allowed(self, changes: Mapping[str, Any]) -> None:
         now = effective(self._loaded)
         for key, value in _leaves(changes):
-            section, _, name = key.partition(".")
-            known = now.get(section, {}).get(name) if name else None
-            if key in FILE_ONLY and value != known and (value or known):
+            known: Any = now
+            for part in key.split("."):
+                known = known.get(part) if isinstance(known, Mapping) else None
+            if _is_file_only(key) and value != known and (value or known):
                 raise Forbidden(f"{key} can only be changed in {self.path.name} itself, not over HTTP")
 
 
@@ -147,10 +155,15 @@ def needs_restart(changes: Mapping[str, Any]) -> bool:
     return copies or any(key not in LIVE for key in changes)
 
 
+def _is_file_only(key: str) -> bool:
+    return key in FILE_ONLY or (key.startswith("engines.") and key.endswith(".python"))
+
+
 def _leaves(content: object) -> Iterator[tuple[str, Any]]:
+    """Values by key, ``section.name`` and ``engines.kokoro.device``."""
     for section, values in content.items() if isinstance(content, Mapping) else ():
         if isinstance(values, Mapping):
-            for name, value in values.items():
+            for name, value in _leaves(values) if section == "engines" else values.items():
                 yield f"{section}.{name}", value
         else:
             yield str(section), values

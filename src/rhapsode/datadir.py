@@ -10,7 +10,7 @@ from typing import Self
 
 from rhapsode.errors import ConfigError, DataDirInUse
 
-_LOCK = "server.lock"
+LOCK_NAME = "server.lock"
 _MOMENT_S = 1.0
 _KEY_BYTES = 32
 
@@ -26,7 +26,7 @@ class DataDirLock:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_urlsafe(32)
         """Opens the server to whoever can read the lock file, which only this user can."""
-        self._file = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._acquire():
             os.close(self._file)
             holder = read_holder(data_dir)
@@ -105,7 +105,7 @@ def _write_durably(path: Path, data: bytes) -> None:
 def read_holder(data_dir: Path) -> dict[str, object]:
     """Who wrote the lock file last: ``pid``, ``url`` and ``token``; empty when nobody."""
     try:
-        found = json.loads((data_dir / _LOCK).read_bytes() or b"{}")
+        found = json.loads((data_dir / LOCK_NAME).read_bytes() or b"{}")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -113,7 +113,7 @@ def read_holder(data_dir: Path) -> dict[str, object]:
 
 def running_url(data_dir: Path) -> str | None:
     """Address of the server that holds the data directory now, or None when there is none."""
-    path = data_dir / _LOCK
+    path = data_dir / LOCK_NAME
     if not path.exists():
         return None
     with path.open("rb") as file:

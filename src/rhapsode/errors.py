@@ -18,6 +18,7 @@ RhapsodeError
 ├── LedgerError             the ledger cannot be used: corrupt, newer schema, failed fsync
 ├── BlobError               stored bytes are missing or damaged
 ├── SampleRateMismatch      takes of different rates cannot be joined
+├── BackupError             a backup is damaged or incomplete, or something is in its way
 ├── DataDirInUse            another server holds this data directory
 └── SynthesisError          a segment could not be spoken
     ├── EngineError         the engine raised, or gave unusable audio
@@ -97,7 +98,7 @@ class Gone(RhapsodeError):
 class Unavailable(RhapsodeError):
     """Cannot serve now; try again after ``retry_after_s`` seconds."""
 
-    retry_after_s = 5
+    retry_after_s: float = 5.0
 
 
 class EngineUnloaded(Unavailable):
@@ -126,6 +127,10 @@ class BlobError(RhapsodeError):
 
 class SampleRateMismatch(RhapsodeError):
     """Takes of different sample rates cannot be joined."""
+
+
+class BackupError(RhapsodeError):
+    """A backup is damaged or incomplete, or something is where it is to be."""
 
 
 class DataDirInUse(RhapsodeError):

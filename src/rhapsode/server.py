@@ -17,6 +17,7 @@ from rhapsode.datadir import DataDirLock
 from rhapsode.errors import ConfigError
 from rhapsode.jobs.service import JobService
 from rhapsode.settings import Settings
+from rhapsode.zero_copy import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -160,5 +162,6 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ssl_certfile=server.ssl_certfile,
         ssl_keyfile=str(server.ssl_keyfile) if server.ssl_keyfile else None,
         backlog=_BACKLOG,
+        forwarded_allow_ips=server.trusted_proxies,
         timeout_keep_alive=75,
     )

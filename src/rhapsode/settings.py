@@ -6,7 +6,7 @@ One frozen class per section of the configuration file. The old server's names a
 import ipaddress
 import re
 from pathlib import Path
-from typing import Any, Literal, Self, get_origin
+from typing import Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -22,6 +22,11 @@ def _setting(default: Any, text: str, unit: str = "", special: str = "", **bound
         bounds: ``ge``, ``le``, ``gt``, ``lt``, ``pattern`` as pydantic takes them.
     """
     return Field(default, description=text, json_schema_extra={"unit": unit, "special": special}, **bounds)
+
+
+def _names(listed: str) -> frozenset[str]:
+    """Names that were written with commas between, in lower case."""
+    return frozenset(name.strip().lower() for name in listed.split(",") if name.strip())
 
 
 class Section(BaseModel):
@@ -47,6 +52,8 @@ class OpenSection(Section):
     """A section that keeps whatever it is given."""
 
     model_config = ConfigDict(extra="allow")
+    member: ClassVar[type[Section] | None] = None
+    """What each thing is that it is given, if that is known."""
 
 
 class Server(Section):
@@ -54,13 +61,28 @@ class Server(Section):
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network.", min_length=1)
     port: int = _setting(8004, "TCP port to listen on.", special="0 = any free port", ge=0, le=65535)
+    allowed_hosts: str = _setting(
+        "",
+        "Names under which this server may be called, such as tts.example.com, by commas; for reverse proxies that pass the Host on.",
+        special="* = any; empty = any, but this machine's alone while only it can reach the server and no key is needed",
+    )
     root_path: str = _setting("", "Path under which a reverse proxy serves this server, such as /tts-server.")
+    trusted_proxies: str = _setting(
+        "127.0.0.1, ::1",
+        "Addresses and networks of reverse proxies that are believed who asks, and whether by HTTPS, by commas.",
+    )
     ssl_certfile: Path | None = _setting(None, "Certificate file; turns HTTPS on, together with ssl_keyfile.")
     ssl_keyfile: Path | None = _setting(None, "Private key file of the certificate.")
+    log_format: Literal["text", "json"] = _setting("text", "Form of log lines; json has one object per line.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severe messages that are logged.")
     log_file_path: Path | None = _setting(None, "Log file, written besides the standard error output.")
     log_file_max_size_mb: int = _setting(10, "Size at which the log file is rotated.", "MB", ge=1, le=10_000)
     log_file_backup_count: int = _setting(5, "Rotated log files that are kept.", "files", ge=0, le=1_000)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The allowed hosts, one by one."""
+        return _names(self.allowed_hosts)
 
     @property
     def is_loopback(self) -> bool:
@@ -95,7 +117,63 @@ class Model(Section):
 class Engine(Section):
     """Which engine speaks."""
 
-    name: str = _setting("piper", "Engine that speaks.", min_length=1)
+    name: str = _setting("piper", "Engine that speaks: kept loaded, and used when a request names none.", min_length=1)
+    also: str = _setting(
+        "*", "Engines that requests may name besides, by commas; loaded when they do.",
+        special="* = all that are installed, empty = none",
+    )  # fmt: skip
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The engines named besides, one by one."""
+        return tuple(name.strip() for name in self.also.split(",") if name.strip())
+
+
+class EngineRun(Section):
+    """How the workers of one engine are run, where it is not as those of all others."""
+
+    python: str = _setting(
+        "", "Interpreter of its own, with this package and the engine.", special="empty = fleet.python"
+    )
+    device: str = _setting(
+        "", "Device that it runs on; several, by commas, are given out in turn to its workers.",
+        special="empty = tts_engine.device",
+    )  # fmt: skip
+    processes: int = _setting(
+        0, "Most workers at once.", "processes", "0 = one per device named, else as the engine says", ge=0, le=1_024
+    )
+    threads: int = _setting(0, "Threads of one bulk worker.", "threads", "0 = fleet.bulk_threads", ge=0, le=1_024)
+    memory_cap_mb: int | None = _setting(
+        None, "Memory at which a worker is replaced.", "MB", "empty = fleet.memory_cap_mb, 0 = no cap", ge=0, le=10**7
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _known_devices(cls, value: str) -> str:
+        for device in filter(None, (part.strip() for part in value.split(","))):
+            _check_device(device)
+        return value
+
+
+class Engines(OpenSection):
+    """Engines that are run otherwise than the rest, by name."""
+
+    __pydantic_extra__: dict[str, EngineRun]
+    member = EngineRun
+
+    def run(self, engine: str) -> EngineRun:
+        """How this one is run."""
+        return self.__pydantic_extra__.get(engine) or EngineRun()
+
+    def named(self) -> tuple[str, ...]:
+        """The engines that have settings of their own."""
+        return tuple(self.__pydantic_extra__)
+
+
+def _check_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+    return value
 
 
 class TTSEngine(Section):
@@ -109,9 +187,7 @@ class TTSEngine(Section):
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-            raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
-        return value
+        return _check_device(value)
 
 
 class Paths(Section):
@@ -181,6 +257,10 @@ class Fleet(Section):
     deadline_base_sec: float = _setting(30, "Deadline of a segment, fixed part.", "s", gt=0, le=86_400)
     deadline_per_char_sec: float = _setting(0.2, "Deadline of a segment, per character.", "s/character", ge=0, le=3_600)
     memory_cap_mb: int = _setting(2_048, "Memory at which a worker is replaced.", "MB", "0 = no cap", ge=0, le=10**7)
+    memory_budget_mb: int = _setting(
+        0, "Memory of all workers together above which idle ones end, those that were used longest ago first.", "MB",
+        "0 = no budget", ge=0, le=10**7,
+    )  # fmt: skip
     idle_unload_sec: float = _setting(
         1_200, "Idle time after which workers end; they come back on demand.", "s", "0 = never", ge=0, le=604_800
     )
@@ -264,7 +344,7 @@ class Webhooks(Section):
     @property
     def hosts(self) -> frozenset[str]:
         """The allowed hosts, one by one."""
-        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        return _names(self.allowed_hosts)
 
 
 class OpenAI(Section):
@@ -364,6 +444,7 @@ class Settings(BaseModel):
     server: Server = Server()
     model: Model = Model()
     engine: Engine = Engine()
+    engines: Engines = Engines.model_validate({})
     tts_engine: TTSEngine = TTSEngine()
     paths: Paths = Paths()
     generation_defaults: GenerationDefaults = GenerationDefaults()

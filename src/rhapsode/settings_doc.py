@@ -33,7 +33,9 @@ def describe_settings() -> list[SettingDoc]:
     rows = [SettingDoc("data_dir", f"{ENV_PREFIX}DATA_DIR", "", "", _bounds(data_dir), data_dir.description or "")]
     for name, section in sections().items():
         rows += [_describe(f"{name}.{key}", field) for key, field in section.model_fields.items()]
-        if issubclass(section, OpenSection):
+        if issubclass(section, OpenSection) and section.member:
+            rows += [_describe(f"{name}.<name>.{key}", field) for key, field in section.member.model_fields.items()]
+        elif issubclass(section, OpenSection):
             rows.append(
                 SettingDoc(f"{name}.*", f"{ENV_PREFIX}{name.upper()}__*", "", "", "anything", "Kept as written.")
             )

@@ -25,7 +25,7 @@ from wyoming.zeroconf import HomeAssistantZeroconf
 
 from rhapsode.errors import RhapsodeError, TooLarge
 from rhapsode.jobs.live import live_audio
-from rhapsode.jobs.request import SpeechBody, find_voice
+from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Voice
 from rhapsode.settings import Wyoming
@@ -160,7 +160,7 @@ class Handler(AsyncEventHandler):
         if reply.voice is not None and reply.voice.language and wanted is None:
             asked["language"] = reply.voice.language
         job = await service.submit(SpeechBody.model_validate(asked), attached=True)
-        voice = find_voice(described.voices, job.request.voice)
+        voice = (await service.described(job.request.engine)).voice(job.request.voice)
         rate = voice.sample_rate if voice else 22_050
         async with (
             service.attend(job),

@@ -13,10 +13,12 @@ import pytest
 from rhapsode.audio.wav import read_wav, wav_bytes
 from rhapsode.engines.base import EngineOptions, Utterance
 from rhapsode.engines.tone import AMPLITUDE, ToneEngine, expected_samples
-from rhapsode.errors import EngineError, EngineUnloaded, Unavailable, WorkerDied
-from rhapsode.fleet.base import EngineChoice, Fleet, SynthesisTask
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
-from tests.fleets import running
+from rhapsode.errors import EngineError, EngineUnloaded, NotFound, Unavailable, WorkerDied
+from rhapsode.fleet.base import EngineChoice, EngineSetup, Fleet, SynthesisTask
+from rhapsode.fleet.layout import LocalFleetOptions
+from rhapsode.fleet.local import LocalFleet
+from tests import plugins
+from tests.fleets import Changes, running
 
 MakeFleet = Callable[..., Fleet]
 
@@ -321,3 +323,105 @@ async def test_stop_lets_segments_finish_within_the_grace_and_leaves_no_process(
         with pytest.raises(Unavailable):
             await fleet.synthesise("express", task())
         assert len(asyncio.all_tasks()) == 1
+
+
+# -- several engines ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chirp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second engine, installed as a plug-in."""
+    plugins.install(monkeypatch)
+
+
+def chirps(**changes: Any) -> SynthesisTask:
+    return task(**{"engine": "chirp", "voice": "lark"} | changes)
+
+
+@pytest.mark.usefixtures("chirp")
+async def test_a_slot_speaks_with_each_engine_that_is_offered(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, others=("chirp",))
+    async with running(fleet):
+        assert fleet.engines() == ["tone", "chirp"]
+        described = await fleet.describe("chirp")
+        assert [voice.id for voice in described.voices] == ["lark", "owl"]
+        assert fleet.known("chirp") == described
+        assert fleet.waiting_for("chirp") is None
+        assert fleet.free_slots()[0].engines == {"tone", "chirp"}
+        spoken = await fleet.synthesise("bulk-0", chirps())
+        assert spoken.take.rate == 16_000
+        assert (await fleet.synthesise("bulk-0", task())).take.rate == 22_050
+        assert {("tone", "tone-chars"), ("chirp", "lark")} <= fleet.slots()[0].warm
+
+
+@pytest.mark.usefixtures("chirp")
+async def test_one_slot_speaks_one_segment_whatever_the_engine(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, others=("chirp",))
+    async with running(fleet):
+        first = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
+        await asyncio.sleep(0)
+        assert fleet.free_slots() == []
+        with pytest.raises(Unavailable, match="bulk-0 is not free"):
+            await fleet.synthesise("bulk-0", chirps())
+        assert (await first).take.samples
+
+
+async def test_an_engine_that_is_not_offered_is_named_with_those_that_are(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet):
+        with pytest.raises(NotFound, match="no engine 'chirp' here; there are tone"):
+            await fleet.describe("chirp")
+        assert fleet.waiting_for("chirp") == "engine chirp"
+        with pytest.raises(Unavailable):
+            await fleet.synthesise("bulk-0", chirps())
+
+
+async def test_an_engine_that_cannot_be_had_says_why_and_the_others_go_on(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, others=("gone",))
+    async with running(fleet):
+        with pytest.raises(EngineError, match="'gone' is not one of"):
+            await fleet.describe("gone")
+        assert fleet.known("gone") is None
+        assert "'gone' is not one of" in (fleet.waiting_for("gone") or "")
+        assert fleet.waiting_for() is None
+        assert (await fleet.synthesise("bulk-0", task())).take.samples
+
+
+@pytest.mark.usefixtures("chirp")
+async def test_another_engine_can_become_the_active_one(make: MakeFleet, tmp_path: Path) -> None:
+    fleet = make(bulk_slots=1, express_threads=None)
+    async with running(fleet):
+        old = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
+        await asyncio.sleep(0)
+        await fleet.load(EngineChoice("chirp", tmp_path / "voices", tmp_path / "models", others=("tone",)))
+        assert (await old).take.samples, "what was being spoken is spoken to its end"
+        assert fleet.engines() == ["chirp", "tone"]
+        assert (await fleet.describe()).info.name == "chirp"
+        await Changes(fleet).until(lambda: bool(fleet.free_slots()))
+        assert (await fleet.synthesise("bulk-0", chirps())).take.samples
+        assert (await fleet.synthesise("bulk-0", task())).take.samples, "the old engine is loaded beside"
+
+
+@pytest.mark.usefixtures("chirp")
+async def test_an_engine_of_few_processes_stays_in_the_first_slots_for_the_mass(make: MakeFleet) -> None:
+    setups = {"chirp": EngineSetup(device="cpu", processes=1)}
+    fleet = make(bulk_slots=2, express_threads=1, others=("chirp",), setups=setups)
+    async with running(fleet):
+        assert {slot.id for slot in fleet.slots() if "chirp" in slot.engines} == {"bulk-0"}
+        assert all("tone" in slot.engines for slot in fleet.slots())
+        assert (await fleet.synthesise("bulk-0", chirps())).take.samples
+
+
+@pytest.mark.usefixtures("chirp")
+async def test_above_the_memory_budget_idle_engines_end_the_active_one_last(make: MakeFleet) -> None:
+    fleet = make(bulk_slots=1, express_threads=None, others=("chirp",), memory_budget_bytes=1, heartbeat_s=0.1)
+    await fleet.start()
+    try:
+        changes = Changes(fleet)
+        await changes.until(lambda: bool(fleet.free_slots()))
+        assert (await fleet.synthesise("bulk-0", chirps())).take.samples
+        await until_gone(workers())
+        assert fleet.slots()[0].warm == frozenset()
+        assert (await fleet.synthesise("bulk-0", task())).take.samples, "they come back on demand"
+    finally:
+        await fleet.stop(0)

@@ -20,7 +20,8 @@ import pytest
 
 from rhapsode.errors import DeadlineMissed, SynthesisError, Unavailable, WorkerDied
 from rhapsode.fleet.base import SynthesisTask
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+from rhapsode.fleet.layout import LocalFleetOptions
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.protocol import Ready, frame
 from tests.fleets import Changes
 
@@ -295,7 +296,8 @@ async def test_interrupt_and_terminate_are_the_parents_to_answer(tmp_path: Path)
 PARENT = """
 import asyncio, pathlib, sys
 from rhapsode.fleet.base import SynthesisTask
-from rhapsode.fleet.local import LocalFleet, LocalFleetOptions
+from rhapsode.fleet.layout import LocalFleetOptions
+from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.protocol import Ready, frame
 
 async def main():

@@ -11,10 +11,12 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from rhapsode.api.auth import Gate
+from rhapsode.api.hosts import Hosts
 from rhapsode.datadir import read_holder
 from rhapsode.jobs.shop import Shop
 from rhapsode.model import LOCAL
 from rhapsode.settings import Auth
+from rhapsode.settings import Server as ServerSection
 from tests.serving import Server, serving, settings_for
 
 
@@ -217,7 +219,7 @@ async def test_while_no_key_is_needed_nothing_is_read_to_know_who_asks() -> None
             return False
 
     access = Counting()
-    gate = Gate(cast(Shop, SimpleNamespace(access=access)), Auth())
+    gate = Gate(cast(Shop, SimpleNamespace(access=access)), Auth(), Hosts(ServerSection()))
     asked = HTTPConnection({"type": "http", "method": "GET", "headers": [(b"x-api-key", b"rh_any")]})
     assert [await gate.caller(asked) for _ in range(100)] == [LOCAL] * 100
     assert access.reads == 1

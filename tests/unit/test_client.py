@@ -1,13 +1,18 @@
 """The HTTP client against made-up answers: what a real server rarely does."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+import rhapsode.client as client_package
 from rhapsode.client import Client, ServerRefused, SpeechOptions, Unreachable
+from rhapsode.client.events import Message, MessageParser
+from rhapsode.client.flow import Iteration, Operation
+from rhapsode.client.front import _Calls
 from rhapsode.model import JobStatus
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -148,3 +153,25 @@ def test_a_live_stream_that_breaks_off_raises():
         assert next(stream) == b"abc"
         with pytest.raises(Unreachable):
             next(stream)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1_000])
+def test_server_sent_events_are_read_in_any_pieces(size: int) -> None:
+    stream = 'retry: 2000\n\n:\n\nid: 1\nevent: a\ndata: {"é": 1}\n\nid: 2\r\nevent: b\r\ndata: x\r\ndata: y\r\n\r\ndata:z\n\nid: 4\ndata: cut'
+    data, parser = stream.encode(), MessageParser()
+    found = [one for at in range(0, len(data), size) for one in parser.feed(data[at : at + size])]
+    assert found == [Message("1", "a", '{"é": 1}'), Message("2", "b", "x\ny"), Message("2", "message", "z")]
+
+
+def test_the_page_lists_every_method_and_every_error() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+    methods = {name for kind in (Operation, Iteration) for name, one in vars(_Calls).items() if isinstance(one, kind)}
+    listed = page.partition("## All methods")[2]
+    assert set(re.findall(r"`(\w+)`", listed)) == methods
+    raised = {
+        name
+        for name in client_package.__all__
+        if isinstance(found := getattr(client_package, name), type) and issubclass(found, Exception)
+    }
+    assert raised <= set(re.findall(r"`(\w+)`", page.partition("## Errors")[2]))
+    assert sorted(client_package.__all__) == client_package.__all__

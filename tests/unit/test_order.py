@@ -1,6 +1,7 @@
 """Who is served next."""
 
 from collections import Counter
+from collections.abc import Collection
 
 from rhapsode.jobs.order import FairOrder
 from rhapsode.model import Priority
@@ -8,8 +9,8 @@ from rhapsode.model import Priority
 ALL = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BATCH)
 
 
-def serve(order: FairOrder, chars: int = 100, now: float = 0.0) -> str:
-    job_id = order.pick(ALL, now)
+def serve(order: FairOrder, chars: int = 100, now: float = 0.0, engines: Collection[str] = ("",)) -> str:
+    job_id = order.pick(ALL, now, engines)
     assert job_id is not None
     order.charge(job_id, chars)
     return job_id
@@ -174,3 +175,46 @@ def test_many_changes_of_priority_leave_few_deadlines():
         order.set_priority("a", Priority.BATCH)
         order.set_priority("a", Priority.NORMAL)
     assert len(order._deadlines) == 2
+
+
+def test_jobs_whose_engine_cannot_speak_now_keep_their_turn():
+    order = FairOrder()
+    order.add("a", "ann", Priority.NORMAL, 0.0, engine="piper")
+    order.add("b", "bob", Priority.NORMAL, 0.0, engine="kokoro")
+    assert order.pick(ALL, 0.0, {"kokoro"}) == "b"
+    assert order.pick(ALL, 0.0, {"piper"}) == "a"
+    assert order.pick(ALL, 0.0, {"other"}) is None
+    served: Counter[str] = Counter()
+    for _ in range(40):
+        job_id = serve(order, engines={"piper", "kokoro"})
+        served[job_id] += 1
+    assert served["a"] == served["b"]
+
+
+def test_an_owner_has_one_account_over_all_engines():
+    order = FairOrder()
+    order.add("a1", "ann", Priority.NORMAL, 0.0, engine="piper")
+    order.add("a2", "ann", Priority.NORMAL, 0.0, engine="kokoro")
+    order.add("b", "bob", Priority.NORMAL, 0.0, engine="piper")
+    served: Counter[str] = Counter()
+    for _ in range(120):
+        job_id = serve(order, engines={"piper", "kokoro"})
+        served[job_id[0]] += 1
+    assert abs(served["a"] - served["b"]) <= 1
+
+
+def test_jobs_of_an_engine_that_is_gone_are_set_aside_and_save_nothing_up():
+    order = FairOrder()
+    order.add("gone", "ann", Priority.NORMAL, 0.0, engine="old")
+    order.add("a", "ann", Priority.NORMAL, 0.0, engine="new")
+    order.add("b", "bob", Priority.NORMAL, 0.0, engine="new")
+    order.set_engines(frozenset({"new"}))
+    order.set_eligible("a", False)
+    for _ in range(50):
+        assert serve(order, engines={"old", "new"}) == "b"
+    order.set_engines(frozenset({"old", "new"}))
+    served: Counter[str] = Counter()
+    for _ in range(40):
+        job_id = serve(order, engines={"old", "new"})
+        served[job_id] += 1
+    assert abs(served["gone"] - served["b"]) <= 2

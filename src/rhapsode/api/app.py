@@ -15,6 +15,7 @@ from rhapsode.api import (
     routes_history,
     routes_jobs,
     routes_keys,
+    routes_metrics,
     routes_openai,
     routes_page,
     routes_plan,
@@ -31,7 +32,10 @@ from rhapsode.api import (
 from rhapsode.api.auth import Gate
 from rhapsode.api.context import Context
 from rhapsode.api.cors import Cors
+from rhapsode.api.guard import Guard
+from rhapsode.api.hosts import Hosts
 from rhapsode.api.request_id import RequestId
+from rhapsode.api.root_path import RootPath
 from rhapsode.config import Loaded
 from rhapsode.config_file import ConfigFile
 from rhapsode.jobs.event_stream import Owners
@@ -51,17 +55,16 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
         title="Rhapsode",
         version=version("rhapsode"),
         description="A text-to-speech server that never loses work.",
-        root_path=settings.server.root_path,
         docs_url=None,  # ours needs no other site
         redoc_url=None,
     )
-    gate = Gate(service.shop, settings.auth, local_token)
+    gate = Gate(service.shop, settings.auth, Hosts(settings.server, settings.auth.origins), local_token)
     app.state.context = Context(service, settings, Owners(service.shop), gate, ConfigFile(loaded))
-    app.add_middleware(
-        Cors,
-        gate=gate,
-    )
+    app.add_middleware(Cors, gate=gate)
+    app.add_middleware(Guard, gate=gate)
     app.add_middleware(RequestId)
+    app.add_middleware(RootPath, root=settings.server.root_path)
+    app.add_middleware(routes_metrics.Measure, metrics=service.shop.metrics)
     errors.install(app)
     for routes in (
         routes_speech,
@@ -82,6 +85,7 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
         routes_timeline,
         routes_webhooks,
         routes_health,
+        routes_metrics,
         routes_page,  # last: it has an address for all that is left
     ):
         app.include_router(routes.router)

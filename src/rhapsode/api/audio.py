@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
-from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
+from fastapi.responses import RedirectResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
-from rhapsode.api.ranges import is_range, matches, not_satisfiable, stream_response
+from rhapsode.api.ranges import FileInParts, matches, stream_response
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.blobs.base import BlobStat, BlobStore
 from rhapsode.errors import Gone, StorageFull
@@ -25,7 +24,8 @@ from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
 from rhapsode.model import AudioFormat, Job, JobStatus
 
-_NOT_SATISFIABLE = 416
+AS_IT_COMES = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of what is sent while it is made: neither kept nor held back on the way."""
 _RETRY_AFTER_S = 2
 _NEW_S = 60.0
 """Reading a result so soon behind its making does not move its expiry."""
@@ -113,7 +113,7 @@ async def _stored_response(service: JobService, job: Job, request: Request, foun
         return Response(status_code=304, headers=headers)
     media_type = content_type(found.format)
     if path := found.store.local_path(found.name):
-        return _Finished(path, headers=headers, media_type=media_type, stat_result=_stat(path, job))
+        return FileInParts(path, headers=headers, media_type=media_type, stat_result=_stat(path, job))
     expires_s = service.settings.blobs.redirect_sec
     if request.method == "GET" and expires_s and (url := await found.store.url(found.name, expires_s)):
         return RedirectResponse(url, 307, job_headers(job) | {"Cache-Control": "no-store"})
@@ -126,30 +126,6 @@ def _stat(path: Path, job: Job) -> os.stat_result:
         return path.stat()
     except FileNotFoundError as error:
         raise Gone(f"the result of job {job.id} is no longer there") from error
-
-
-class _Finished(FileResponse):
-    """A file, read in pieces so large that a short one is one piece: each costs a turn of a thread."""
-
-    chunk_size = 512 * 1024
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; a range that cannot be satisfied is a problem like any other, one that says nothing is ignored."""
-        wanted = Headers(scope=scope).get("range")
-        if wanted is not None and not is_range(wanted):
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
-        refused = False
-
-        async def unless_refused(message: Message) -> None:
-            nonlocal refused
-            refused = refused or message.get("status") == _NOT_SATISFIABLE
-            if not refused:
-                await send(message)
-
-        await super().__call__(scope, receive, unless_refused)
-        if refused:
-            about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges")}
-            await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
 
 
 class LiveResponse(StreamingResponse):
@@ -198,7 +174,7 @@ async def live_response(
         await stream.aclose()
         raise
     name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers = job_headers(job) | disposition(name) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | disposition(name) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
 
 

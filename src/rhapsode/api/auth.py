@@ -13,6 +13,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import HTTPConnection
 
+from rhapsode.api.hosts import Hosts, called
 from rhapsode.errors import Forbidden, QuotaExceeded, RhapsodeError, Unauthorized
 from rhapsode.jobs.keys import digest_of
 from rhapsode.jobs.shop import Shop
@@ -46,11 +47,13 @@ class Gate:
     Args:
         shop: The ledger of keys, and the clock.
         settings: The section ``auth``.
+        hosts: Under which names the server may be called.
         local_token: Grants everything to this user's own programs on this machine; empty: there is none.
     """
 
-    def __init__(self, shop: Shop, settings: Auth, local_token: str = "") -> None:
+    def __init__(self, shop: Shop, settings: Auth, hosts: Hosts, local_token: str = "") -> None:
         self.settings = settings
+        self.hosts = hosts
         self._shop = shop
         self._local_token = local_token
         self._has_keys: bool | None = None
@@ -144,6 +147,20 @@ class Gate:
         foreign = origin is not None and _host_of(origin) != headers.get("host")
         if site not in {None, "same-origin", "none"} or (site is None and foreign):
             raise Forbidden("the page of another site may not do this (auth.allowed_origins)")
+
+    async def require_own_page(self, connection: HTTPConnection) -> None:
+        """Raises:
+        Forbidden: As :meth:`require_same_site`. Or, while no key is needed, a browser's page calls this server by a name that anybody
+            can have: it may be the page of another site that has pointed its name here.
+        """
+        self.require_same_site(connection)
+        headers = connection.headers
+        if ("origin" in headers or "sec-fetch-site" in headers) and not self.hosts.trusts(host := called(connection)):
+            if await self.is_closed():
+                return
+            raise Forbidden(
+                f"pages of {host[:100]!r} may not do this; if that is this server, add it to server.allowed_hosts"
+            )
 
     def count_login(self, address: str) -> None:
         """Raises:

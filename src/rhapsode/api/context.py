@@ -71,7 +71,7 @@ Admin = Annotated[Caller, Depends(_granted(Scope.ADMIN))]
 
 
 async def _same_site(connection: HTTPConnection, ctx: Ctx) -> None:
-    ctx.gate.require_same_site(connection)
+    await ctx.gate.require_own_page(connection)
 
 
 SameSite = Depends(_same_site)

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from rhapsode.api.connection import ClientLeft
 from rhapsode.api.openai_form import in_their_form, is_theirs
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
+_NOT_ALLOWED = 405
 _CLIENT_LEFT = 499
 """nginx's number for a client that closed the connection; seen in logs only."""
 
@@ -162,11 +164,21 @@ def pointers_of(error: Exception) -> list[dict[str, str]]:
     return found
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+    headers = {"Allow": _methods_of(request)} if error.status_code == _NOT_ALLOWED else error.headers
+    return problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _methods_of(request: Request) -> str:
+    """All methods that the address has: Starlette knows those of its first route alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -36,4 +36,5 @@ def in_their_form(answer: Response) -> Response:
         "code": _CODES.get(found["code"], found["code"]),
     }
     kept = {name: value for name, value in answer.headers.items() if name not in {"content-length", "content-type"}}
-    return JSONResponse({"error": error}, answer.status_code, headers=kept)
+    status = 400 if answer.status_code == 422 else answer.status_code  # their word for it: BadRequestError
+    return JSONResponse({"error": error}, status, headers=kept)

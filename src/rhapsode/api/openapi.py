@@ -6,12 +6,36 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from rhapsode.api.auth import COOKIE
+from rhapsode.api.openai_form import PREFIX
 from rhapsode.api.schemas import ProblemDetails
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM = {
     "description": "An error; docs/errors.md lists the kinds.",
     "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="ProblemDetails")}}},
+}
+_THEIRS = {
+    "description": "An error in OpenAI's form.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type", "param", "code"],
+                        "properties": {
+                            "message": {"type": "string"},
+                            "type": {"type": "string"},
+                            "param": {"type": ["string", "null"]},
+                            "code": {"type": ["string", "null"]},
+                        },
+                    }
+                },
+            }
+        }
+    },
 }
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -45,12 +69,12 @@ def _description(app: FastAPI) -> dict[str, Any]:
     schemas["ProblemDetails"] = problem
     found["components"]["securitySchemes"] = _SCHEMES
     found["security"] = [{}, *({name: []} for name in _SCHEMES)]  # none, while the server has no key
-    for path in found["paths"].values():
+    for address, path in found["paths"].items():
         for method in _METHODS:
             if method in path:
                 for content in path[method].get("requestBody", {}).get("content", {}).values():
                     schemas.update(content.get("schema", {}).pop("$defs", {}))
                 answers = path[method]["responses"]
                 answers.pop("422", None)  # FastAPI's own, which is never sent
-                answers["default"] = _PROBLEM
+                answers["default"] = _THEIRS if address.startswith(PREFIX) else _PROBLEM
     return found

@@ -31,26 +31,27 @@ class Previews:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = asyncio.Lock()
 
-    async def get(self, service: JobService, voice: Voice, caller: Caller) -> bytes:
+    async def get(self, service: JobService, engine: str, voice: Voice, caller: Caller) -> bytes:
         """MP3 of the voice, spoken when it is asked for first.
 
         Raises:
             JobEnded: It could not be spoken.
         """
-        key = f"{voice.id} {voice.revision}"
+        key = f"{engine} {voice.id} {voice.revision}"
         async with self._lock:  # one at a time: a page that shows all voices must not flood the queue
             if key not in self._kept:
-                self._kept[key] = await self._speak(service, voice, caller)
+                self._kept[key] = await self._speak(service, engine, voice, caller)
                 while len(self._kept) > _KEPT_PREVIEWS:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    async def _speak(self, service: JobService, voice: Voice, caller: Caller) -> bytes:
+    async def _speak(self, service: JobService, engine: str, voice: Voice, caller: Caller) -> bytes:
         text = _SENTENCES.get(voice.language.partition("-")[0].lower(), _SENTENCES["en"])
         body = SpeechBody.model_validate(
             {
                 "text": text,
+                "engine": engine,
                 "predefined_voice_id": voice.id,
                 "output_format": "mp3",
                 "seed": 1,

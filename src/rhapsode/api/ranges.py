@@ -1,13 +1,20 @@
-"""Parts of an answer (RFC 9110, section 14): bytes in memory or in pieces, and the refusals for all."""
+"""Parts of an answer (RFC 9110, section 14): of bytes in memory, in pieces or in files, and the refusals for all."""
 
+import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from rhapsode.api.errors import problem
 
+_NOT_SATISFIABLE = 416
+_ZERO_COPY = "http.response.zerocopysend"
+"""The server that runs this sends files by itself (ASGI extension)."""
 _PART = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
 _RANGE = re.compile(rf"bytes=\s*{_PART}(?:\s*,\s*{_PART})*\s*", re.IGNORECASE)
 _ONE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
@@ -44,7 +51,7 @@ def bytes_response(request: Request, data: bytes, media_type: str, headers: Mapp
         headers: More headers, ETag among them.
     """
     headers = {**headers, "Accept-Ranges": "bytes"}
-    part = _one_range(request, len(data), headers["ETag"])
+    part = one_range(request, len(data), headers["ETag"])
     if isinstance(part, Response):
         return part
     if part is None:
@@ -64,7 +71,7 @@ async def stream_response(
 
     The first piece is read here, so that what cannot be read at all is an answer like any other.
     """
-    part = _one_range(request, size, headers["ETag"])
+    part = one_range(request, size, headers["ETag"])
     if isinstance(part, Response):
         return part
     headers = {**headers, "Accept-Ranges": "bytes"}
@@ -86,7 +93,7 @@ async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield data
 
 
-def _one_range(request: Request, size: int, etag: str) -> range | Response | None:
+def one_range(request: Request, size: int, etag: str) -> range | Response | None:
     """The one range that is asked for; None when it is the whole, a refusal when there is no such range."""
     wanted = request.headers.get("range", "")
     one = _ONE.fullmatch(wanted) if is_range(wanted) else None
@@ -98,3 +105,50 @@ def _one_range(request: Request, size: int, etag: str) -> range | Response | Non
     if start >= size:
         return not_satisfiable(wanted, size, {"ETag": etag, "Accept-Ranges": "bytes"})
     return range(start, end)
+
+
+class FileInParts(FileResponse):
+    """A file, read in pieces so large that a short one is one piece: each costs a turn of a thread."""
+
+    chunk_size = 512 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send; a range that cannot be satisfied is a problem like any other, one that says nothing is ignored."""
+        if self.stat_result is None:
+            self.stat_result = await asyncio.to_thread(os.stat, self.path)
+            self.set_stat_headers(self.stat_result)
+        wanted = Headers(scope=scope).get("range")
+        if wanted is not None and not is_range(wanted):
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
+            wanted = None
+        if scope["method"] == "GET" and _ZERO_COPY in scope.get("extensions", {}) and await self._sent(scope, send):
+            return
+        refused = False
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal refused
+            refused = refused or message.get("status") == _NOT_SATISFIABLE
+            if not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, unless_refused)
+        if refused:
+            about = {name: self.headers[name] for name in ("ETag", "X-Job-Id", "Accept-Ranges") if name in self.headers}
+            await not_satisfiable(wanted or "", int(self.headers["Content-Length"]), about)(scope, receive, send)
+
+    async def _sent(self, scope: Scope, send: Send) -> bool:
+        """Have the kernel send the file, or the one part that is asked for; False: it is neither."""
+        size = int(self.headers["Content-Length"])
+        part = one_range(Request(scope), size, self.headers["ETag"])
+        if isinstance(part, Response) or (part is None and "," in Headers(scope=scope).get("range", "")):
+            return False
+        if part is not None:
+            self.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+            self.headers["Content-Length"] = str(len(part))
+            self.status_code = 206
+        part = part or range(size)
+        with open(self.path, "rb") as file:  # noqa: ASYNC230, PTH123 - opening takes no time worth a thread
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": _ZERO_COPY, "file": file.fileno(), "offset": part.start, "count": len(part)})
+            await send({"type": "http.response.body", "body": b""})
+        return True

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rhapsode.logs import log_about
+
 HEADER = "X-Request-Id"
 _USABLE = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _current: ContextVar[str] = ContextVar("request_id")
@@ -30,6 +32,7 @@ class RequestId:
             return
         given = Headers(scope=scope).get(HEADER, "")
         name = given if _USABLE.fullmatch(given) else str(uuid.uuid4())
+        log_about(request_id=name)
         _current.set(name)  # each request is a task of its own: nothing is to be reset
 
         async def named(message: Message) -> None:

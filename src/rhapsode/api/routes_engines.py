@@ -16,17 +16,26 @@ from rhapsode.fleet.base import EngineDescription
 router = APIRouter(tags=["engines"])
 log = logging.getLogger(__name__)
 
+_ABSENT: dict[str, object] = {
+    "active": False, "offered": False, "loaded": False, "controls": [], "tags": [], "languages": {},
+} | dict.fromkeys(
+    ("revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "voices", "realtime_factor")
+)  # fmt: skip
 _MODEL_TYPES = {"chatterbox": "original", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
 
 
 @router.get("/engines", responses={200: {"model": EngineList}})
 async def engines(ctx: Ctx, _: Reader) -> JSONResponse:
-    """The engines that are installed; capabilities and controls of the one that runs."""
+    """The engines that can be spoken with, the active one first, then those that are installed but not offered, or lack packages."""
     fleet = ctx.service.shop.fleet
-    described = await _description(ctx)
-    found = [_active(ctx, described, fleet.waiting_for())] if described else []
-    running = described.info.name if described else None
-    found += [_installed(name) for name in ctx.service.shop.engine_names() if name != running]
+    offered = fleet.engines()
+    installed = await asyncio.to_thread(ctx.service.shop.installed_engines, ctx.service.settings)
+    loaded = {engine for slot in fleet.slots() for engine, _ in slot.warm}
+    found = [_offered(ctx, name, name == offered[0], name in loaded) for name in offered]
+    for name, lacks in installed.items():
+        if name not in offered:
+            state = f"not installed: {lacks}" if lacks else "not offered (engine.also)"
+            found.append(_ABSENT | {"name": name, "state": state})
     return JSONResponse({"engines": found}, headers={"Cache-Control": "no-store"})
 
 
@@ -61,7 +70,7 @@ async def described_model(ctx: Context) -> dict[str, object]:
     described = await _description(ctx)
     info = described.info if described else None
     voices = described.voices if described else ()
-    languages = {voice.language: language_name(voice.language) for voice in voices}
+    languages = {code: language_name(code) for code in _languages(described)} if described else {}
     name = info.name if info else ctx.service.settings.engine.name
     return {
         "loaded": described is not None and ctx.service.shop.fleet.waiting_for() is None,
@@ -86,7 +95,14 @@ async def _description(ctx: Context) -> EngineDescription | None:
         return None
 
 
-def _active(ctx: Context, described: EngineDescription, waiting_for: str | None) -> dict[str, object]:
+def _offered(ctx: Context, name: str, active: bool, loaded: bool) -> dict[str, object]:
+    """An engine that requests can name; of one that has not described itself yet no more is known."""
+    fleet = ctx.service.shop.fleet
+    waits = fleet.waiting_for(name)
+    described = fleet.known(name)
+    about: dict[str, object] = {"name": name, "active": active, "offered": True, "loaded": loaded}
+    if described is None:
+        return _ABSENT | about | {"state": waits or "starting"}
     info, defaults = described.info, ctx.service.settings.generation_defaults
     controls = [
         {
@@ -98,23 +114,23 @@ def _active(ctx: Context, described: EngineDescription, waiting_for: str | None)
         }
         for control in info.controls
     ]
-    return {
-        "name": info.name,
-        "active": True,
-        "state": waiting_for or "ready",
+    pace = ctx.service.scheduler.attempts.pace.realtime_factor(name)
+    return about | {
+        "state": waits or "ready",
         "revision": info.revision,
         "determinism": info.determinism.value,
         "device": info.device,
         "max_chars": info.max_chars,
         "can_clone": info.can_clone,
+        "mixes_voices": info.mixes_voices,
         "controls": controls,
         "tags": list(info.tags),
-        "languages": {voice.language: language_name(voice.language) for voice in described.voices},
+        "languages": {code: language_name(code) for code in _languages(described)},
         "voices": len(described.voices),
-        "realtime_factor": None,
+        "realtime_factor": None if pace is None else round(pace, 3),
     }
 
 
-def _installed(name: str) -> dict[str, object]:
-    unknown = ("state", "revision", "determinism", "device", "max_chars", "can_clone", "voices", "realtime_factor")
-    return {"name": name, "active": False, "controls": [], "tags": [], "languages": {}} | dict.fromkeys(unknown)
+def _languages(described: EngineDescription) -> list[str]:
+    """Codes of what its voices and its clones speak, each once."""
+    return list(dict.fromkeys([*(voice.language for voice in described.voices), *described.info.languages]))

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import LiveResponse, job_headers, live_response, next_piece, result_response
+from rhapsode.api.audio import AS_IT_COMES, LiveResponse, job_headers, live_response, next_piece, result_response
 from rhapsode.api.body import read_body
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Context, Ctx, Reader, Submitter
@@ -22,7 +22,7 @@ from rhapsode.api.openai_form import in_their_form
 from rhapsode.audio.wav import to_float32, to_int16
 from rhapsode.errors import NotFound
 from rhapsode.jobs.live import live_audio
-from rhapsode.jobs.request import SpeechBody, find_voice
+from rhapsode.jobs.request import SpeechBody
 from rhapsode.model import AudioFormat, Job, JobStatus
 
 router = APIRouter(prefix="/v1", tags=["openai"])
@@ -49,7 +49,7 @@ class TheirSpeech(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     input: str = Field(description="What to speak.")
-    model: str = Field("tts-1", description="Any name; the engine that runs here speaks.")
+    model: str = Field("tts-1", description="An engine of `GET /engines`; by any other name the active one speaks.")
     voice: str | TheirVoice | None = Field(
         None, description="A predefined voice, a reference recording, or one of OpenAI's names (openai.voices)."
     )
@@ -111,7 +111,7 @@ async def speech(request: Request, ctx: Ctx, caller: Submitter) -> Response:
 
 @router.get("/models")
 async def models(ctx: Ctx, _: Reader) -> dict[str, object]:
-    """The engine, and the names that OpenAI's clients use."""
+    """The engines, and the names that OpenAI's clients use."""
     return {"object": "list", "data": [_model(name) for name in await _model_names(ctx)]}
 
 
@@ -126,15 +126,15 @@ async def model(model_id: str, ctx: Ctx, _: Reader) -> dict[str, object]:
 @router.get("/audio/voices")
 async def voices(ctx: Ctx, _: Reader) -> JSONResponse:
     """Names that ``voice`` can be."""
-    described = await ctx.service.shop.fleet.describe(refresh=True)
-    names = [voice.id for voice in described.voices]
-    if described.info.can_clone:
+    described = await ctx.service.all_described(refresh=True)
+    names = [voice.id for one in described for voice in one.voices]
+    if any(one.info.can_clone for one in described):
         names += ctx.service.references()
-    return JSONResponse({"status": "ok", "voices": names})
+    return JSONResponse({"status": "ok", "voices": list(dict.fromkeys(names))})
 
 
 async def _model_names(ctx: Context) -> list[str]:
-    return [(await ctx.service.shop.fleet.describe()).info.name, *_THEIR_MODELS]
+    return [*ctx.service.shop.fleet.engines(), *_THEIR_MODELS]
 
 
 def _model(name: str) -> dict[str, object]:
@@ -145,17 +145,18 @@ async def _body(ctx: Context, asked: TheirSpeech, audio_format: AudioFormat) -> 
     """The same request in our words."""
     voice = asked.voice.id if isinstance(asked.voice, TheirVoice) else asked.voice
     wanted = ctx.service.settings.openai.aliases.get((voice or "").lower(), voice)
+    engine = asked.model if asked.model in ctx.service.shop.fleet.engines() else None
     body: dict[str, object] = {
         "text": asked.input,
+        "engine": engine,
         "output_format": audio_format.value if audio_format.value in ("wav", "flac", "mp3", "opus") else "wav",
         "speed_factor": asked.speed,
         "seed": asked.seed,
         "language": asked.language,
     }
     if wanted and not (wanted == voice and wanted.lower() in _THEIR_VOICES):
-        described = await ctx.service.shop.fleet.describe()
-        is_recording = find_voice(described.voices, wanted) is None and wanted in ctx.service.references()
-        if is_recording:
+        described = await ctx.service.described(engine or ctx.service.engine_of(wanted))
+        if described.voice(wanted) is None and wanted in ctx.service.references():
             body |= {"voice_mode": "clone", "reference_audio_filename": wanted}
         else:
             body["predefined_voice_id"] = wanted
@@ -170,14 +171,14 @@ async def _samples(ctx: Context, job: Job, request: Request) -> Response:
     except BaseException:
         await stream.aclose()
         raise
-    headers = job_headers(job) | {"Cache-Control": "no-store"}
+    headers = job_headers(job) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type="audio/pcm")
 
 
 async def _resampled(ctx: Context, job: Job) -> AsyncGenerator[bytes, None]:
-    described = await ctx.service.shop.fleet.describe()
-    voice = find_voice(described.voices, job.request.voice)
-    rate = voice.sample_rate if voice else PCM_RATE
+    described = await ctx.service.described(job.request.engine)
+    voice = described.voice(job.request.voice)
+    rate = voice.sample_rate if voice else described.info.sample_rate or PCM_RATE
     # In floats: soxr dithers integers, and then the same takes would not be the same bytes.
     resampler = soxr.ResampleStream(rate, PCM_RATE, 1, dtype="float32") if rate != PCM_RATE else None
     async with (
@@ -201,7 +202,7 @@ async def _events(ctx: Context, job: Job, request: Request, audio_format: AudioF
     except BaseException:
         await stream.aclose()
         raise
-    headers = job_headers(job) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = job_headers(job) | AS_IT_COMES
     return LiveResponse(request, first, stream, headers=headers, media_type="text/event-stream")
 
 

@@ -6,9 +6,10 @@ from importlib import resources
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from rhapsode.api.context import Admin, Context, Ctx, root_of
+from rhapsode.api.ranges import FileInParts
 from rhapsode.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
@@ -22,8 +23,9 @@ _DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"} | _SAFE
+_OWN_PAGE = {"Content-Security-Policy": "frame-ancestors 'self'"}
+"""Of a page of the operator's own: what it loads is his to say."""
+_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 mimetypes.add_type("text/javascript", ".js")
 
@@ -44,9 +46,9 @@ async def page(request: Request, ctx: Ctx) -> Response:
     """The page."""
     own = ctx.settings.ui.directory
     if own is not None:
-        return _file(own, "index.html", {"Cache-Control": "no-cache"} | _SAFE)
+        return _file(own, "index.html", {"Cache-Control": "no-cache"} | _OWN_PAGE)
     nonce = secrets.token_urlsafe(16)
-    headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": "no-cache"} | _SAFE
+    headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": "no-cache"}
     return HTMLResponse(_html(ctx, "index.html").replace(_NONCE, nonce), headers=headers)
 
 
@@ -55,7 +57,7 @@ async def docs(request: Request, ctx: Ctx) -> Response:
     """The reference of the API, to be tried out; needs no other site."""
     root = root_of(request)
     html = _html(ctx, "docs.html").replace('href="./', f'href="{root}/').replace('src="./', f'src="{root}/')
-    return HTMLResponse(html, headers={"Content-Security-Policy": _DOCS_POLICY, "Cache-Control": "no-cache"} | _SAFE)
+    return HTMLResponse(html, headers={"Content-Security-Policy": _DOCS_POLICY, "Cache-Control": "no-cache"})
 
 
 @router.get("/assets/{path:path}")
@@ -65,7 +67,7 @@ async def asset(path: str, request: Request) -> Response:
     folder = web_folder() / "assets"
     if "gzip" in request.headers.get("accept-encoding", "") and _lies_in(folder, path + ".gz").is_file():
         kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-        return FileResponse(
+        return FileInParts(
             _lies_in(folder, path + ".gz"),
             media_type=kind,
             headers=_FOR_EVER | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
@@ -76,13 +78,13 @@ async def asset(path: str, request: Request) -> Response:
 @router.get("/favicon.svg")
 async def icon() -> Response:
     """The page's icon."""
-    return _file(web_folder(), "favicon.svg", {"Cache-Control": "max-age=86400"} | _SAFE)
+    return _file(web_folder(), "favicon.svg", {"Cache-Control": "max-age=86400"})
 
 
 @router.get("/outputs/{path:path}")
 async def saved(path: str, ctx: Ctx, _: Admin) -> Response:
     """A file that was saved for the user (``audio_output.save_to_disk``)."""
-    return _file(ctx.settings.paths.output, path, {"Cache-Control": "no-cache"} | _SAFE)
+    return _file(ctx.settings.paths.output, path, {"Cache-Control": "no-cache"})
 
 
 @router.get("/ui/{path:path}")
@@ -96,8 +98,8 @@ async def own_part(request: Request, ctx: Ctx, path: str = "") -> Response:
         raise NotFound("there is nothing at this address")
     first, _, rest = request.scope["path"].removeprefix(root_of(request)).strip("/").partition("/")
     if first == "ui" and not _lies_in(own, f"ui/{rest}").is_file():
-        return _file(own, rest, _SAFE)
-    return _file(own, f"{first}/{rest}" if rest else first, _SAFE)
+        return _file(own, rest, _OWN_PAGE)
+    return _file(own, f"{first}/{rest}" if rest else first, _OWN_PAGE)
 
 
 def _html(ctx: Context, name: str) -> str:
@@ -125,4 +127,4 @@ def _file(folder: Path, name: str, headers: dict[str, str]) -> Response:
     found = _lies_in(folder, name)
     if not found.is_file():
         raise NotFound("there is no such file")
-    return FileResponse(found, headers=headers)
+    return FileInParts(found, headers=headers)

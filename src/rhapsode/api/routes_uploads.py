@@ -40,7 +40,13 @@ _SCHEMA = {
                 }
             }
         },
-    }
+    },
+    "responses": {
+        "400": {
+            "description": "None was taken: `errors` says why of each; or the form cannot be read.",
+            "content": {"application/json": {}, "application/problem+json": {}},
+        }
+    },
 }
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rhapsode.api.body import read_body
-from rhapsode.api.context import Ctx, Reader, Submitter
+from rhapsode.api.context import Ctx, Reader, SameSite, Submitter
 from rhapsode.api.schemas import Message
 from rhapsode.errors import InvalidInput
 from rhapsode.jobs.status import iso
@@ -46,7 +46,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("", status_code=201, openapi_extra=_body(EndpointBody))
+@router.post("", status_code=201, openapi_extra=_body(EndpointBody), dependencies=[SameSite])
 async def create(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Register an endpoint. Its secret is shown now and when it is rotated, and never again."""
     body = EndpointBody.model_validate_json(await read_body(request, _BODY_BYTES))
@@ -60,7 +60,7 @@ async def endpoints(ctx: Ctx, caller: Reader) -> JSONResponse:
     return JSONResponse({"endpoints": [_shown(found) for found in await ctx.service.webhooks.endpoints(caller)]})
 
 
-@router.get("/secret")
+@router.get("/secret", dependencies=[SameSite])
 async def secret(ctx: Ctx, caller: Submitter) -> JSONResponse:
     """What signs messages to the `webhook_url` of your jobs."""
     return JSONResponse({"secret": ctx.service.webhooks.secret(caller)}, headers={"Cache-Control": "no-store"})
@@ -90,7 +90,7 @@ async def delivery(delivery_id: str, ctx: Ctx, caller: Reader) -> JSONResponse:
     return JSONResponse({**_told(found), "payload": found.payload})
 
 
-@router.post("/deliveries/{delivery_id}/replay", status_code=202)
+@router.post("/deliveries/{delivery_id}/replay", status_code=202, dependencies=[SameSite])
 async def replay(delivery_id: str, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Send it again now, under the same id."""
     return JSONResponse(_told(await ctx.service.webhooks.replay(delivery_id, caller)), 202)
@@ -102,7 +102,7 @@ async def endpoint(endpoint_id: str, ctx: Ctx, caller: Reader) -> JSONResponse:
     return JSONResponse(_shown(await ctx.service.webhooks.endpoint(endpoint_id, caller)))
 
 
-@router.patch("/{endpoint_id}", openapi_extra=_body(EndpointChange))
+@router.patch("/{endpoint_id}", openapi_extra=_body(EndpointChange), dependencies=[SameSite])
 async def change(endpoint_id: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Change it, switch it off, or switch it on again."""
     body = EndpointChange.model_validate_json(await read_body(request, _BODY_BYTES))
@@ -110,21 +110,21 @@ async def change(endpoint_id: str, request: Request, ctx: Ctx, caller: Submitter
     return JSONResponse(_shown(changed))
 
 
-@router.delete("/{endpoint_id}", responses={200: {"model": Message}})
+@router.delete("/{endpoint_id}", responses={200: {"model": Message}}, dependencies=[SameSite])
 async def remove(endpoint_id: str, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Delete it; what waits for it is not sent."""
     await ctx.service.webhooks.remove(endpoint_id, caller)
     return JSONResponse({"message": f"Webhook endpoint {endpoint_id} deleted"})
 
 
-@router.post("/{endpoint_id}/rotate")
+@router.post("/{endpoint_id}/rotate", dependencies=[SameSite])
 async def rotate(endpoint_id: str, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Give it a new secret, which signs every message from now on."""
     changed = await ctx.service.webhooks.rotate(endpoint_id, caller)
     return JSONResponse({**_shown(changed), "secret": changed.secret}, headers={"Cache-Control": "no-store"})
 
 
-@router.post("/{endpoint_id}/test", status_code=202)
+@router.post("/{endpoint_id}/test", status_code=202, dependencies=[SameSite])
 async def test(endpoint_id: str, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Send it a `webhook.test`."""
     return JSONResponse(_told(await ctx.service.webhooks.test(endpoint_id, caller)), 202)

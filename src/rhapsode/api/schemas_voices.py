@@ -46,19 +46,22 @@ class EngineDetails(_Answer):
     """What an engine is and can do."""
 
     name: str
-    active: bool = Field(description="Whether it is the one that speaks; of others nothing more is known.")
-    state: str | None = Field(description="`ready`, or what it waits for.")
+    active: bool = Field(description="Whether it speaks when a request names none.")
+    offered: bool = Field(description="Whether requests can name it.")
+    loaded: bool = Field(description="Whether it is in memory; others are loaded when they are named.")
+    state: str = Field(description="`ready`, what it waits for, or why it is not offered.")
     revision: str | None
     determinism: Literal["exact", "seeded", "none"] | None
     device: str | None
     max_chars: int | None = Field(description="Longest segment.")
     can_clone: bool | None
+    mixes_voices: bool | None = Field(description="Whether a voice may be a blend, as `af_heart:0.6+bf_emma:0.4`.")
     controls: list[ControlInfo]
     tags: list[str] = Field(description="Such as `[sigh]`.")
     languages: dict[str, str] = Field(description="Of its voices: code and name.")
     voices: int | None
     realtime_factor: float | None = Field(
-        description="As measured lately, over all workers; null before the first segment."
+        description="Seconds of one worker per second of audio, as measured lately; null before the first segment."
     )
 
 

@@ -18,12 +18,17 @@ from rhapsode.errors import InvalidInput
 with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
 
-_CPU_S = 60
-_MEMORY = 2_000_000_000
-_PATIENCE_S = 90.0
+_CPU_S = 30
+_MEMORY = 1_500_000_000
+_FILES = 64
+_PATIENCE_S = 60.0
+_ANSWER_BYTES = 4_096
+_CONTAINERS = "wav,w64,mp3,flac,ogg,aac,aiff,mov,matroska"
+"""What may be in the file. Above all no playlist: FFmpeg would open whatever file or address stands in it."""
 _RATES = (4_000, 384_000)
 _MOST_CHANNELS = 8
 _SILENCE = 1e-4
+_SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +50,26 @@ async def probe(path: Path, max_s: float) -> Clip:
         max_s: Longest sound that is allowed, seconds.
 
     Raises:
-        InvalidInput: It is no sound, is damaged, silent, too long, or of a rate or number of channels that no recording has.
+        InvalidInput: It is no sound, is damaged, silent, too short or long, or of a rate or number of channels that no recording has.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rhapsode.audio.probe", str(path), str(max_s),
+        sys.executable, "-P", "-m", "rhapsode.audio.probe", str(path), str(max_s),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    out = b""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            out, _ = await child.communicate()
+            await child.stdout.readexactly(_ANSWER_BYTES)  # which no answer has
+    except asyncio.IncompleteReadError as answer:
+        out = answer.partial
     except TimeoutError:
         raise InvalidInput("it takes too long to decode") from None
     finally:
         if child.returncode is None:
-            child.kill()
-            await child.wait()
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+        await child.communicate()
     try:
         found = json.loads(out)
     except ValueError:
@@ -77,7 +87,8 @@ def inspect(path: Path, max_s: float) -> Clip:
     """
     samples, peak = 0, 0.0
     try:
-        with av.open(str(path), mode="r") as container:
+        limits = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        with av.open(f"file:{path}", mode="r", options=limits) as container:
             if not container.streams.audio:
                 raise InvalidInput("there is no sound in it")
             stream = container.streams.audio[0]
@@ -97,19 +108,28 @@ def inspect(path: Path, max_s: float) -> Clip:
                         raise InvalidInput("it holds numbers that are no sound")
                     peak = max(peak, float(np.abs(block).max(initial=0.0)))
     except (av.FFmpegError, ValueError, EOFError) as error:
-        raise InvalidInput(f"it cannot be decoded: {str(error)[:100]}") from None
+        why = getattr(error, "strerror", None) or str(error)  # the whole would name our temporary file
+        raise InvalidInput(f"it cannot be decoded: {why[:100]}") from None
     if not samples:
         raise InvalidInput("there is no sound in it")
+    if samples < _SHORTEST_S * rate:
+        raise InvalidInput(f"it is shorter than {_SHORTEST_S:g} s")
     if peak < _SILENCE:
         raise InvalidInput("it is silent")
     return Clip(codec, rate, channels, round(samples / rate, 3))
 
 
+def limit() -> None:
+    """What this process may use from here on: time, memory, open files; it writes no file and leaves no core."""
+    limits = {"CPU": _CPU_S, "AS": _MEMORY, "NOFILE": _FILES, "FSIZE": 0, "CORE": 0}
+    for name, most in limits.items():
+        with contextlib.suppress(NameError, AttributeError, ValueError, OSError):  # not every system has all of them
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+
+
 def main() -> None:
     """Entry point of the child."""
-    with contextlib.suppress(NameError, ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    limit()
     try:
         answer: dict[str, object] = asdict(inspect(Path(sys.argv[1]), float(sys.argv[2])))
     except InvalidInput as error:

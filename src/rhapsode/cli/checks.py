@@ -26,7 +26,7 @@ from rhapsode.compose import fleet_options, open_shop
 from rhapsode.config import Loaded
 from rhapsode.datadir import DataDirLock, running_url
 from rhapsode.errors import DataDirInUse, RhapsodeError
-from rhapsode.jobs.request import find_voice
+from rhapsode.fleet.base import find_voice
 from rhapsode.model import AudioFormat
 from rhapsode.server import listen
 from rhapsode.settings import Settings

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from rhapsode.compose import fleet_options
 from rhapsode.errors import EngineError
-from rhapsode.fleet.base import SynthesisTask
+from rhapsode.fleet.base import SynthesisTask, find_voice
 from rhapsode.fleet.local import LocalFleet
-from rhapsode.jobs.request import find_voice
 from rhapsode.model import Voice
 from rhapsode.settings import Settings
 
@@ -38,7 +37,7 @@ async def lone_worker(settings: Settings) -> AsyncIterator[LocalFleet]:
     Raises:
         EngineError: The engine cannot be started.
     """
-    fleet = LocalFleet(replace(fleet_options(settings), bulk_slots=1, express_threads=None))
+    fleet = LocalFleet(replace(fleet_options(settings), bulk_slots=1, express_threads=None, others=()))
     try:
         await fleet.start()
         yield fleet

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from rhapsode.model import Voice, WordTiming
 
+MOST_BLENDED = 8
+"""Voices in one blend."""
+_MOST_WEIGHT = 1_000.0
+
 
 class Determinism(StrEnum):
     """How far the same input gives the same audio."""
@@ -63,6 +67,39 @@ class EngineInfo:
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""
         return next((c for c in self.controls if c.name == name), None)
+
+
+def parse_blend(name: str) -> Mapping[str, float]:
+    """Voices and their shares of a blend such as ``af_heart:3+bf_emma:2``, by name, summing to 1; a weight left out is 1.
+
+    Empty when ``name`` is no blend at all. :func:`blend_name` gives the one name that equal blends have.
+
+    Raises:
+        ValueError: A weight is no positive number, or there are too many voices.
+    """
+    if "+" not in name and ":" not in name:
+        return {}
+    weights: dict[str, float] = {}
+    for part in name.split("+"):
+        voice, _, written = part.strip().partition(":")
+        try:
+            weight = float(written or 1)
+        except ValueError:
+            raise ValueError(f"the weight {written[:20]!r} of voice {voice[:60]!r} is no number") from None
+        if not (0 < weight <= _MOST_WEIGHT):
+            raise ValueError(
+                f"the weight of voice {voice[:60]!r} is {weight:g}; it must be over 0, at most {_MOST_WEIGHT:g}"
+            )
+        weights[voice.strip()] = weights.get(voice.strip(), 0.0) + weight
+    if len(weights) > MOST_BLENDED:
+        raise ValueError(f"a blend of {len(weights)} voices; at most {MOST_BLENDED} can be blended")
+    total = sum(weights.values())
+    return {voice: weights[voice] / total for voice in sorted(weights)}
+
+
+def blend_name(shares: Mapping[str, float]) -> str:
+    """The blend as it is written, shares rounded to thousandths."""
+    return "+".join(f"{voice}:{share:.3g}" for voice, share in sorted(shares.items()))
 
 
 @dataclass(frozen=True, slots=True)

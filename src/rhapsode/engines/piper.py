@@ -29,7 +29,7 @@ from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.engines.piper_model import PATCH_VERSION, Noise, SeededModel, load_model
 from rhapsode.engines.piper_voices import VoiceFile, find_voices, stamp_of
-from rhapsode.engines.piper_words import sounds, word_spans
+from rhapsode.engines.words import sounds, word_spans
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -126,11 +126,11 @@ class PiperEngine:
             if phonemes:
                 spoken.append(_speak(file, loaded, line, phonemes, noise, pace))
             elif any(c.isalnum() for c in line):
-                raise EngineError(f"voice {utterance.voice} has no sound for {line[:60]!r}")
+                raise EngineError(f"voice {utterance.voice} has no sound for a line of this text")
             else:
                 spoken.append(_Sentence(np.zeros(0, np.float32), _proportional(line.split(), 0), 0.0))
         if not any(sentence.samples.size for sentence in spoken):
-            raise EngineError(f"voice {utterance.voice} has no sound for {utterance.text[:60]!r}")
+            raise EngineError(f"voice {utterance.voice} has no sound for this text")
         rate = file.config.sample_rate
         reached = sum(s.natural for s in spoken) / sum(s.samples.size for s in spoken)
         return _joined(spoken, round(utterance.sentence_pause_s * speed / reached * rate), rate, reached)
@@ -198,7 +198,7 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:
-        raise EngineError(f"{sentence[:60]!r} cannot be turned into phonemes: {error}") from error
+        raise EngineError(f"a sentence cannot be turned into phonemes ({type(error).__name__})") from error
     joined: list[str] = []
     for part in parts:
         if joined:

@@ -3,8 +3,9 @@
 Names can be listed by anyone; loading is for ``rhapsode.fleet.worker`` alone.
 """
 
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+import re
+from collections.abc import Callable, Collection
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import cast
 
 from rhapsode.engines.base import Engine, EngineOptions
@@ -17,13 +18,28 @@ HIDDEN = frozenset({"tone"})
 EngineClass = Callable[[EngineOptions], Engine]
 
 
-def engine_names(named: str | None = None) -> list[str]:
+def engine_names(named: Collection[str] = ()) -> list[str]:
     """Names of the engines that can be chosen, sorted, without loading any.
 
     Args:
-        named: The engine that the configuration names; the only way for a hidden one to be listed.
+        named: Engines that the configuration names; the only way for a hidden one to be listed.
     """
-    return sorted(name for name in _entries() if name not in HIDDEN or name == named)
+    return sorted(name for name in _entries() if name not in HIDDEN or name in named)
+
+
+def missing_packages(name: str) -> list[str]:
+    """Packages that an engine needs in this interpreter and that are not here: those of its package's extra of the same name."""
+    entry = _entries().get(name)
+    required = (entry.dist.requires or []) if entry and entry.dist else []
+    wanted = [r for r in required if re.search(rf"""extra == ['"]{re.escape(name)}['"]""", r)]
+    return [package for r in wanted if not _is_installed(package := re.split(r"[^A-Za-z0-9._-]", r, maxsplit=1)[0])]
+
+
+def way_to_install(name: str) -> str:
+    """The command that brings an engine's packages into this interpreter."""
+    entry = _entries().get(name)
+    own = (entry.dist.name if entry and entry.dist else "rhapsode").lower()
+    return f"pip install {own}[{name}]" if own == "rhapsode" else f"pip install {own}"
 
 
 def engine_class(name: str) -> EngineClass:
@@ -34,13 +50,21 @@ def engine_class(name: str) -> EngineClass:
     """
     entry = _entries().get(name)
     if entry is None:
-        raise EngineError(f"engine {name!r} is not one of: {', '.join(engine_names(name))}")
+        raise EngineError(f"engine {name!r} is not one of: {', '.join(engine_names())}")
     try:
         return cast(EngineClass, entry.load())
     except (ImportError, AttributeError) as error:
-        own = (entry.dist.name if entry.dist else "rhapsode").lower()
-        way_out = f"pip install {own}[{name}]" if own == "rhapsode" else f"pip install {own}"
-        raise EngineError(f"engine {name!r} cannot be imported ({error}); install it with: {way_out}") from error
+        raise EngineError(
+            f"engine {name!r} cannot be imported ({error}); install it with: {way_to_install(name)}"
+        ) from error
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _entries() -> dict[str, EntryPoint]:

@@ -1,11 +1,12 @@
 """The fleet contract: all workers, wherever they run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import Protocol
 
-from rhapsode.engines.base import EngineInfo
+from rhapsode.engines.base import EngineInfo, blend_name, parse_blend
 from rhapsode.model import Take, Voice
 
 
@@ -59,6 +60,39 @@ class EngineDescription:
 
     info: EngineInfo
     voices: tuple[Voice, ...]
+
+    def voice(self, name: str) -> Voice | None:
+        """The voice called ``name``: its id or file name, with or without extension, or a blend where the engine mixes voices."""
+        voice = find_voice(self.voices, name)
+        if voice is None and self.info.mixes_voices:
+            with suppress(ValueError):
+                return self._blend(parse_blend(name))
+        return voice
+
+    def _blend(self, parts: Mapping[str, float]) -> Voice | None:
+        """A blend as a voice; the heaviest part says its language. None when it is none, or of voices there are not."""
+        shares: dict[str, float] = {}
+        found: dict[str, Voice] = {}
+        for part, share in parts.items():
+            voice = find_voice(self.voices, part)
+            if voice is None:
+                return None
+            found[voice.id] = voice
+            shares[voice.id] = shares.get(voice.id, 0.0) + share
+        if len(found) < 2:
+            return next(iter(found.values()), None)
+        own = blend_name(shares)
+        heaviest = found[max(shares, key=lambda voice: shares[voice])]
+        revision = ", ".join(f"{voice}={found[voice].revision}" for voice in sorted(found))
+        return replace(heaviest, id=own, filename=own, display_name=own, revision=revision)
+
+
+def find_voice(voices: Sequence[Voice], name: str) -> Voice | None:
+    """The voice called ``name``: its id or file name, with or without extension."""
+    for voice in voices:
+        if name in (voice.id, voice.filename, PurePath(voice.filename).stem):
+            return voice
+    return next((voice for voice in voices if PurePath(name).suffix and PurePath(name).stem == voice.id), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ _PR_SET_PDEATHSIG = 1
 _RECEIVE_BYTES = 65536
 _LONGEST_BASE_S = 10.0
 _LONGEST_PER_CHAR_S = 2.0
+_TELLING_CHARS = 8
+"""A text shorter than this says nothing of itself, and may be a part of any word."""
 _STRETCH_FROM = 0.002
 """Deviations from the wanted speed below this are left alone: nobody hears them, and stretching costs a little quality."""
 
@@ -130,7 +132,7 @@ def render(engine: Engine, request: Synthesise) -> tuple[Take, bytes]:
     check(speech, request)
     trimmed, cut = trim_silence(speech.samples, speech.rate)
     if not trimmed.size:
-        raise EngineError(f"the engine gave only silence for {request.text[:60]!r}")
+        raise EngineError("the engine gave only silence")
     samples = trimmed
     missing = request.controls.get("speed_factor", 1.0) / speech.speed
     if abs(missing - 1) > _STRETCH_FROM:
@@ -153,17 +155,17 @@ def check(speech: Speech, request: Synthesise) -> None:
     Raises:
         EngineError: Not mono float32, empty, not finite, or absurdly long for its text.
     """
-    samples, about = speech.samples, f"for {request.text[:60]!r}"
+    samples = speech.samples
     if samples.ndim != 1 or samples.dtype != np.float32:
-        raise EngineError(f"the engine gave samples of shape {samples.shape} and type {samples.dtype} {about}")
+        raise EngineError(f"the engine gave samples of shape {samples.shape} and type {samples.dtype}")
     if not samples.size:
-        raise EngineError(f"the engine gave no audio {about}")
+        raise EngineError("the engine gave no audio")
     if not np.isfinite(samples).all():
-        raise EngineError(f"the engine gave audio that is not finite {about}")
+        raise EngineError("the engine gave audio that is not finite")
     seconds = samples.size / speech.rate * speech.speed
     longest = _LONGEST_BASE_S + len(request.text) * (_LONGEST_PER_CHAR_S + request.sentence_pause_s)
     if seconds > longest:
-        raise EngineError(f"the engine gave {seconds:.0f} s of audio, more than {longest:.0f} s, {about}")
+        raise EngineError(f"the engine gave {seconds:.0f} s of audio, more than {longest:.0f} s")
 
 
 def move_words(words: tuple[WordTiming, ...], cut: int, before: int, after: int) -> tuple[WordTiming, ...]:
@@ -192,15 +194,20 @@ def answer(engine: Engine, request: Describe | Load | Synthesise) -> Reply:
                 failpoint("worker.spoken")
                 return Rendered(request.id, take, data, rss_bytes())
     except Exception as error:  # noqa: BLE001 - model libraries raise anything
-        return failed(request.id, error)
+        return failed(request.id, error, request.text if isinstance(request, Synthesise) else "")
 
 
-def failed(request_id: int, error: Exception) -> Failed:
-    """The answer that tells of ``error``; what is not raised on purpose leaves its traceback in the log."""
+def failed(request_id: int, error: Exception, text: str = "") -> Failed:
+    """The answer that tells of ``error``; what is not raised on purpose leaves its traceback in the log.
+
+    The server logs both, and no log is to hold what somebody had spoken: ``text`` is left out.
+    """
     message = str(error)
     if not isinstance(error, RhapsodeError):
-        traceback.print_exception(error)
         message = f"{type(error).__name__}: {error}"
+        if len(text) >= _TELLING_CHARS:
+            message = message.replace(text, "…")
+        print("Traceback:", *traceback.format_tb(error.__traceback__), message, sep="\n", file=sys.stderr)  # noqa: T201
     return Failed(request_id, message.encode("utf-8", "replace").decode())
 
 

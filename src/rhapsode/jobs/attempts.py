@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from rhapsode.engines.base import Determinism
-from rhapsode.errors import Refused, SynthesisError, Unavailable
+from rhapsode.errors import NotFound, Refused, SynthesisError, Unavailable
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
 from rhapsode.jobs.joiner import FirstTake
@@ -17,6 +17,7 @@ from rhapsode.jobs.pace import Pace
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Claim
+from rhapsode.logs import log_about
 from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus, segment_seed
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def input_key(job: Job, state: SegmentState, described: EngineDescription) -> st
     """
     request = job.request
     engine = described.info
-    revision = next((voice.revision for voice in described.voices if voice.id == request.voice), "")
+    voice = described.voice(request.voice)
+    revision = voice.revision if voice else ""
     parts = [
         engine.name,
         engine.revision,
@@ -91,8 +93,14 @@ class Attempts:
             state: The segment, taken out of the run.
             free: Called as soon as the slot can take other work; the take is stored behind it.
         """
+        log_about(job_id=run.job.id)
         again: SegmentState | None = None
-        described = await self._shop.fleet.describe(run.job.request.engine)
+        try:
+            described = await self._shop.fleet.describe(run.job.request.engine)
+        except (NotFound, SynthesisError, Unavailable):  # the engine went away just now
+            run.give_back(state)
+            run.stale()
+            return
         key = input_key(run.job, state, described)
         claiming = asyncio.create_task(self._claim(run, state, key, described))
         try:
@@ -175,7 +183,9 @@ class Attempts:
     async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
         speed = run.job.request.controls.get("speed_factor", 1.0)
-        self.pace.note(len(segment.text), take.synth_seconds, run.job.request.voice, take.samples / take.rate * speed)
+        heard_s, request = take.samples / take.rate * speed, run.job.request
+        self.pace.note(len(segment.text), take.synth_seconds, request.voice, heard_s, request.engine)
+        self._shop.metrics.spoken(take)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:
             run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rhapsode.audio.encode import bytes_per_second
-from rhapsode.jobs.request import SpeechBody, find_voice
+from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.runner import plan_options
 from rhapsode.jobs.service import JobService
 from rhapsode.model import Boundary, Caller, Pauses, Segment, SpeechRequest
@@ -56,9 +56,9 @@ async def dry_run(service: JobService, body: SpeechBody, caller: Caller) -> dict
         batch = await service.shop.planner.plan(window, cursor, offset + len(window) >= len(body.text), options)
         totals.add(batch.segments, batch.warnings)
         cursor, offset, done = batch.cursor.dumps(), batch.cursor.offset, batch.done
-    voice = find_voice(described.voices, request.voice) or described.voices[0]
+    voice = described.voice(request.voice) or described.voices[0]
     audio_s = _audio_s(service, request, totals)
-    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers)
+    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers(request.engine))
     return {
         "segments": [_shown(segment) for segment in totals.shown],
         "segments_truncated": totals.segments > len(totals.shown),

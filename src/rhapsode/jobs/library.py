@@ -19,7 +19,7 @@ from rhapsode.settings import Settings
 RECORDINGS = (".wav", ".mp3")
 VOICE_FILES = (*RECORDINGS, ".onnx", ".onnx.json")
 _MOST_BYTES = 180
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE)
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
@@ -34,13 +34,20 @@ class Recording:
 
 
 class Library:
-    """The two folders. Blocking work is done in threads."""
+    """The two folders. Blocking work is done in threads.
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    Args:
+        settings: Where they are, and how long a recording may be.
+        ledger: Tells which voices are needed.
+        probing: How many files are decoded at once, each in a process of its own.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, probing: asyncio.Semaphore) -> None:
         self._voices = settings.tts_engine.predefined_voices_path
         self._recordings = settings.tts_engine.reference_audio_path
         self._max_s = settings.audio_output.max_reference_duration_sec
         self._ledger = ledger
+        self._probing = probing
 
     def recordings(self) -> list[Recording]:
         """All reference recordings, by name. Reads the folder anew."""
@@ -75,7 +82,7 @@ class Library:
         """
         name = clean_name(name, RECORDINGS)
         if not (self._recordings / name).exists():
-            await probe(source, self._max_s)
+            await self._probe(source)
             await asyncio.to_thread(_place, source, self._recordings / name)
         return name
 
@@ -88,11 +95,15 @@ class Library:
         name = clean_name(name, VOICE_FILES)
         if not (self._voices / name).exists():
             if name.lower().endswith(RECORDINGS):
-                await probe(source, self._max_s)
+                await self._probe(source)
             elif not (await asyncio.to_thread(source.stat)).st_size:
                 raise InvalidInput("it is empty")
             await asyncio.to_thread(_place, source, self._voices / name)
         return name
+
+    async def _probe(self, source: Path) -> None:
+        async with self._probing:
+            await probe(source, self._max_s)
 
     def files_of(self, voice: Voice) -> list[Path]:
         """The files of a predefined voice in the folder of voices; none when it came with its engine or was downloaded."""

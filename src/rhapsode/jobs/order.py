@@ -1,15 +1,18 @@
-"""Who is next: priority class, then fair share between owners, then between jobs. A pure index; O(log n) per pick.
+"""Who is next: priority class, then fair share between owners, then between jobs. A pure index; O(log n) per pick and engine.
 
 Both levels are start-time fair queueing by characters served (Goyal, Vin & Cheng, SIGCOMM 1996): each flow has a tag,
 the smallest is served, a served flow's tag grows by what it was given, and a flow that comes back starts at the present
 (nobody saves up). Within an owner the first ``head_chars`` characters of a job are charged in one piece: short jobs run
 to their end one after another, instead of all together and all late.
 
+Every engine has heaps of its own, so that jobs whose engine cannot speak now cost nothing; what an owner was given is one account over
+all engines.
+
 Heaps are lazy: an entry whose ticket is not the newest is skipped when it comes to the top.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rhapsode.model import Priority
@@ -24,6 +27,7 @@ class _Entry:
 
     id: str
     owner: str
+    engine: str
     priority: Priority
     created_at: float
     order: int
@@ -44,9 +48,10 @@ class _Flow:
     owner: str
     tag: float = 0.0
     clock: float = 0.0
-    queued: bool = False
-    ticket: int = 0
-    jobs: list[tuple[float, int, int, str]] = field(default_factory=list)
+    tickets: dict[str, int] = field(default_factory=dict)
+    """Of its newest entry in the heap of each engine that it has jobs of."""
+    jobs: dict[str, list[tuple[float, int, int, str]]] = field(default_factory=dict)
+    """By engine."""
 
 
 @dataclass(slots=True)
@@ -55,7 +60,8 @@ class _Lane:
 
     clock: float = 0.0
     flows: dict[str, _Flow] = field(default_factory=dict)
-    heap: list[tuple[float, str, int]] = field(default_factory=list)
+    heaps: dict[str, list[tuple[float, str, int]]] = field(default_factory=dict)
+    """By engine."""
 
 
 class FairOrder:
@@ -80,6 +86,7 @@ class FairOrder:
         self._entries: dict[str, _Entry] = {}
         self._lanes = {priority: _Lane() for priority in Priority}
         self._deadlines: list[tuple[float, str]] = []
+        self._engines: frozenset[str] | None = None
         self._tickets = 0
         self._now = 0.0
 
@@ -89,9 +96,11 @@ class FairOrder:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._entries
 
-    def add(self, job_id: str, owner: str, priority: Priority, created_at: float, served: int = 0) -> None:
+    def add(
+        self, job_id: str, owner: str, priority: Priority, created_at: float, served: int = 0, engine: str = ""
+    ) -> None:
         """Take in a job, eligible at once. ``served`` is what it got before, in characters."""
-        entry = _Entry(job_id, owner, priority, created_at, 0, served, priority)
+        entry = _Entry(job_id, owner, engine, priority, created_at, 0, served, priority)
         self._tickets += 1
         entry.order = self._tickets
         self._entries[job_id] = entry
@@ -110,6 +119,20 @@ class FairOrder:
         entry = self._entries.get(job_id)
         if entry and entry.eligible != eligible:
             entry.eligible = eligible
+            self._enter(entry)
+
+    def set_engines(self, engines: frozenset[str]) -> None:
+        """Say which engines there are; before that, all. Jobs of others are set aside: they have no turn and save nothing up."""
+        if engines == self._engines:
+            return
+        self._engines = engines
+        for lane in self._lanes.values():
+            for engine in lane.heaps.keys() - engines:
+                del lane.heaps[engine]
+                for flow in lane.flows.values():
+                    flow.tickets.pop(engine, None)
+                    flow.jobs.pop(engine, None)
+        for entry in self._entries.values():
             self._enter(entry)
 
     def set_urgent(self, job_id: str, urgent: bool) -> None:
@@ -134,8 +157,13 @@ class FairOrder:
         flow = lane.flows.get(entry.owner)
         return (entry.lane, flow.tag if flow else lane.clock, entry.tag, entry.order)
 
-    def pick(self, lanes: Sequence[Priority], now: float) -> str | None:
-        """The eligible job to serve next, trying ``lanes`` in this order; ``now`` in seconds since the epoch.
+    def pick(self, lanes: Sequence[Priority], now: float, engines: Collection[str] = ("",)) -> str | None:
+        """The eligible job to serve next.
+
+        Args:
+            lanes: Classes, tried in this order.
+            now: Seconds since the epoch.
+            engines: Those that could speak; jobs of others keep their turn.
 
         Returns:
             Its id, or None. The index is unchanged: call :meth:`charge` for what was given, or make it ineligible.
@@ -146,9 +174,10 @@ class FairOrder:
             if entry:
                 self._enter(entry)
         for priority in lanes:
-            job_id = self._head(self._lanes[priority])
-            if job_id is not None:
-                return job_id
+            lane = self._lanes[priority]
+            heads = [head for engine in engines if (head := self._head(lane, engine))]
+            if heads:
+                return min(heads)[1]
         return None
 
     def charge(self, job_id: str, chars: int) -> None:
@@ -161,8 +190,10 @@ class FairOrder:
         lane.clock = max(lane.clock, flow.tag)
         flow.clock = max(flow.clock, entry.tag)
         flow.tag += chars
-        flow.queued = False
-        self._queue(lane, flow)
+        for engine in {*flow.tickets, entry.engine}:
+            flow.tickets.pop(engine, None)
+            if engine in flow.jobs:
+                self._queue(lane, flow, engine)
         before = self._charged(entry.served)
         entry.served += chars
         entry.tag += self._charged(entry.served) - before
@@ -190,7 +221,7 @@ class FairOrder:
         """Put the job where it belongs now; what the heaps held of it before is stale."""
         self._tickets += 1
         entry.ticket = self._tickets
-        if not entry.eligible:
+        if not entry.eligible or not self._has(entry.engine):
             return
         entry.lane = self._class_of(entry)
         lane = self._lanes[entry.lane]
@@ -198,32 +229,38 @@ class FairOrder:
         if flow is None:
             flow = lane.flows[entry.owner] = _Flow(entry.owner, tag=lane.clock, clock=entry.tag)
         entry.tag = max(entry.tag, flow.clock)
-        heapq.heappush(flow.jobs, (entry.tag, entry.order, entry.ticket, entry.id))
-        self._queue(lane, flow)
+        heapq.heappush(flow.jobs.setdefault(entry.engine, []), (entry.tag, entry.order, entry.ticket, entry.id))
+        self._queue(lane, flow, entry.engine)
 
-    def _queue(self, lane: _Lane, flow: _Flow) -> None:
-        if flow.queued:
+    def _has(self, engine: str) -> bool:
+        return self._engines is None or engine in self._engines
+
+    def _queue(self, lane: _Lane, flow: _Flow, engine: str) -> None:
+        if engine in flow.tickets:
             return
-        flow.queued = True
-        flow.tag = max(flow.tag, lane.clock)
+        if not flow.tickets:
+            flow.tag = max(flow.tag, lane.clock)
         self._tickets += 1
-        flow.ticket = self._tickets
-        heapq.heappush(lane.heap, (flow.tag, flow.owner, flow.ticket))
+        flow.tickets[engine] = self._tickets
+        heapq.heappush(lane.heaps.setdefault(engine, []), (flow.tag, flow.owner, self._tickets))
 
-    def _head(self, lane: _Lane) -> str | None:
-        while lane.heap:
-            _, owner, ticket = lane.heap[0]
+    def _head(self, lane: _Lane, engine: str) -> tuple[tuple[float, str], str] | None:
+        """Tag and owner of the next flow with a job for this engine, and the job."""
+        heap = lane.heaps.get(engine)
+        while heap:
+            tag, owner, ticket = heap[0]
             flow = lane.flows.get(owner)
-            if flow is None or flow.ticket != ticket:
-                heapq.heappop(lane.heap)
+            if flow is None or flow.tickets.get(engine) != ticket:
+                heapq.heappop(heap)
                 continue
-            while flow.jobs and self._is_stale(flow.jobs[0]):
-                heapq.heappop(flow.jobs)
-            if flow.jobs:
-                return flow.jobs[0][3]
-            heapq.heappop(lane.heap)
-            flow.queued = False
-            if flow.tag <= lane.clock:  # nothing to remember: it would start at the present anyway
+            jobs = flow.jobs[engine]
+            while jobs and self._is_stale(jobs[0]):
+                heapq.heappop(jobs)
+            if jobs:
+                return (tag, owner), jobs[0][3]
+            heapq.heappop(heap)
+            del flow.tickets[engine], flow.jobs[engine]
+            if not flow.tickets and flow.tag <= lane.clock:  # nothing to remember: it would start at the present anyway
                 del lane.flows[owner]
         return None
 

@@ -55,6 +55,11 @@ class Overview:
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 
+    @property
+    def chars_left(self) -> int:
+        """Characters of all jobs that are still to be spoken."""
+        return int(self._left.sum())
+
     def put(self, job: Waiting) -> None:
         """Take in a job, or how it stands now."""
         row = self._rows.get(job.id)

@@ -55,7 +55,7 @@ async def remake_segment(
 
 async def _spoken(service: JobService, job: Job, text: str) -> str:
     """What the engine gets of a text that must fit into one segment."""
-    options = plan_options(job.request, (await service.shop.fleet.describe()).info)
+    options = plan_options(job.request, (await service.described(job.request.engine)).info)
     if len(text) > options.limit:
         raise InvalidInput(
             f"text has {len(text)} characters; a segment of this job has {options.limit} at most", "text"

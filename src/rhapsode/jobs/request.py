@@ -4,12 +4,11 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.engines.base import Control
+from rhapsode.engines.base import Control, parse_blend
 from rhapsode.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.safe_address import Policy, check_url
@@ -44,6 +43,7 @@ class SpeechBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     text: str = Field(description="What to speak.")
+    engine: str | None = Field(None, description="One of `GET /engines`; null: the active one.")
     voice_mode: VoiceMode = VoiceMode.PREDEFINED
     predefined_voice_id: str | None = Field(None, description="Name of a predefined voice, with or without extension.")
     reference_audio_filename: str | None = Field(None, description="Reference recording for voice_mode clone.")
@@ -161,35 +161,44 @@ def granted(asked: Priority, limits: Limits, warnings: list[str]) -> Priority:
     return limits.priority
 
 
-def find_voice(voices: Sequence[Voice], name: str) -> Voice | None:
-    """The voice called ``name``: its id or file name, with or without extension."""
-    for voice in voices:
-        if name in (voice.id, voice.filename, PurePath(voice.filename).stem):
-            return voice
-    return next((voice for voice in voices if PurePath(name).suffix and PurePath(name).stem == voice.id), None)
+def named_voice(described: EngineDescription, name: str) -> Voice:
+    """The voice of an engine that a request names.
+
+    Raises:
+        NotFound: It has none of that name; names those it has.
+        InvalidInput: It is a blend that cannot be.
+    """
+    voice = described.voice(name)
+    if voice is not None:
+        return voice
+    if described.info.mixes_voices:
+        try:
+            parse_blend(name)
+        except ValueError as error:
+            raise InvalidInput(f"predefined_voice_id: {error}", "predefined_voice_id") from None
+    raise NotFound(
+        f"predefined_voice_id: there is no voice {name[:100]!r}; there are {_listed([v.id for v in described.voices])}",
+        "predefined_voice_id",
+    )
 
 
 def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, warnings: list[str]) -> Voice:
     voices = described.voices
     if not voices:
         raise Unavailable(
-            f"engine {described.info.name} has no voice; put one into {settings.tts_engine.predefined_voices_path}"
+            f"engine {described.info.name} has no voice; put one into {settings.tts_engine.predefined_voices_path}, "
+            "or fetch some with: rhapsode voices install"
         )
     wanted = body.predefined_voice_id
     if wanted and body.voice_mode is VoiceMode.PREDEFINED:
-        voice = find_voice(voices, wanted)
-        if voice is None:
-            raise NotFound(
-                f"predefined_voice_id: there is no voice {wanted[:100]!r}; there are {_listed([v.id for v in voices])}",
-                "predefined_voice_id",
-            )
-        return voice
+        return named_voice(described, wanted)
     default = settings.tts_engine.default_voice_id
     if default:
-        voice = find_voice(voices, default)
+        voice = described.voice(default)
         if voice:
             return voice
-        warnings.append(f"the default voice {default!r} is not available; speaking with {voices[0].id!r}")
+        if described.info.name == settings.engine.name:
+            warnings.append(f"the default voice {default!r} is not available; speaking with {voices[0].id!r}")
     return voices[0]
 
 

@@ -19,6 +19,7 @@ from rhapsode.jobs.planner import split_cursor
 from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
+from rhapsode.logs import log_about
 from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest
 from rhapsode.text.plan import WINDOW, PlanBatch, PlanOptions
 
@@ -306,6 +307,7 @@ class JobRun:
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
         """Run a part of the job; what it raises fails the job, unless the store or another run is the cause."""
+        log_about(job_id=self.job.id)
         try:
             try:
                 await work

@@ -10,9 +10,11 @@ import logging
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 
+from rhapsode.errors import NotFound, SynthesisError, Unavailable
 from rhapsode.fleet.base import Slot
 from rhapsode.jobs.attempts import Attempts
 from rhapsode.jobs.events import END_EVENTS
@@ -21,7 +23,7 @@ from rhapsode.jobs.overview import Overview
 from rhapsode.jobs.runner import NO_HEAD, Head, JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Waiting
-from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus
+from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus, SpeechRequest
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +35,13 @@ _FRESH_S = 5.0
 _DISK_POLL_S = 1.0
 _AGAIN_S = 1.0
 """How long after something went wrong with a job it is brought up again."""
+_ENGINE_AGAIN_S = 5.0
+"""How long after its engine could not be had."""
 _SETTLE_S = 5.0
 """What takes that are spoken get to be stored when the server stops."""
 
 _EXPRESS = (Priority.INTERACTIVE,)
-_BULK = (Priority.NORMAL, Priority.BATCH, Priority.INTERACTIVE)
-_ALONE = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BATCH)
+_BULK = (Priority.NORMAL, Priority.BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,23 @@ class SchedulerOptions:
 
 def as_waiting(job: Job) -> Waiting:
     """What the scheduler keeps of a job."""
-    return Waiting(job.id, job.owner, job.priority, job.created_at, job.text_chars, job.chars_done, job.status)
+    return Waiting(
+        job.id, job.owner, job.priority, job.created_at, job.text_chars, job.chars_done, job.status, job.request.engine
+    )
+
+
+def _engines(slots: Iterable[Slot]) -> frozenset[str]:
+    """What can be spoken with in one of these."""
+    return frozenset().union(*(slot.engines for slot in slots))
+
+
+def _best(slots: Sequence[Slot], request: SpeechRequest) -> Slot:
+    """Of these slots one that can take the request: one that holds its voice, else its engine, else the first."""
+    able = [slot for slot in slots if request.engine in slot.engines]
+    for slot in able:
+        if (request.engine, request.voice) in slot.warm:
+            return slot
+    return next((slot for slot in able if any(engine == request.engine for engine, _ in slot.warm)), able[0])
 
 
 class Scheduler:
@@ -85,6 +104,7 @@ class Scheduler:
 
     async def start(self, adopted: Iterable[Waiting]) -> None:
         """Take over what the ledger says is unfinished and begin to work."""
+        self.order.set_engines(frozenset(self._shop.fleet.engines()))
         for waiting in adopted:
             self._enrol(waiting)
         await self._look_at_disk()
@@ -127,7 +147,7 @@ class Scheduler:
         """A job was queued (or queued again); ``head`` is what is at hand of it."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
-        if self._active() < _MAX_RUNS:
+        if self._active() < _MAX_RUNS and job.request.engine in self._shop.fleet.engines():
             self._activate(job.id, job, head)
         self.kick()
 
@@ -170,7 +190,9 @@ class Scheduler:
 
     def _enrol(self, waiting: Waiting) -> None:
         self.overview.put(waiting)
-        self.order.add(waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done)
+        self.order.add(
+            waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done, waiting.engine
+        )
         self.order.set_urgent(waiting.id, waiting.id in self._hungry)
 
     # -- activation ---------------------------------------------------------------------------------------------
@@ -188,16 +210,21 @@ class Scheduler:
         run: JobRun | None = None
         try:
             job = job or await self._shop.ledger.get_job(job_id)
-            engine = (await self._shop.fleet.describe()).info
             if job is None or job.deleted or job.status.is_terminal:
                 self.order.remove(job_id)
                 self.overview.remove(job_id)
-            elif job.request.engine != engine.name:  # it waits, visibly, until that engine runs here again
-                log.warning("job %s waits for engine %r; %r runs here", job.id, job.request.engine, engine.name)
             else:
+                engine = (await self._shop.fleet.describe(job.request.engine)).info
                 run = JobRun(job, self._shop, engine, partial(self._on_ready, job_id), self._on_stale, head)
                 self._runs[job_id] = run
                 await run.start(self._pulls.get(job_id))
+        except (
+            NotFound,
+            SynthesisError,
+            Unavailable,
+        ) as error:  # it waits, visibly, until that engine can be had again
+            log.warning("job %s waits for its engine: %s", job_id, error)
+            self._spawn(self._start_over(job_id, run, _ENGINE_AGAIN_S))
         except Exception:  # the ledger could not be read, perhaps: the job must not be forgotten
             log.exception("job %s could not be brought up; trying again", job_id)
             self._drop(job_id)
@@ -231,10 +258,10 @@ class Scheduler:
             self.order.set_eligible(run.job.id, False)
             self._spawn(self._start_over(run.job.id, run))
 
-    async def _start_over(self, job_id: str, run: JobRun | None) -> None:
+    async def _start_over(self, job_id: str, run: JobRun | None, after_s: float = _AGAIN_S) -> None:
         """Bring the job up again in a moment, once nothing of its old run is in flight and the ledger knows."""
         settled = run is None
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(after_s)
         while not settled and run and job_id in self.overview:
             await run.resting.wait()
             try:
@@ -264,17 +291,28 @@ class Scheduler:
         """Fill every free slot that something can be found for."""
         if self._stopping or self._disk_full or self._shop.patience.waiting_for:
             return
-        free = [slot for slot in self._shop.fleet.free_slots() if slot.id not in self._busy]
-        has_express = any(slot.express for slot in self._shop.fleet.slots())
+        fleet = self._shop.fleet
+        self.order.set_engines(frozenset(fleet.engines()))
+        free = [slot for slot in fleet.free_slots() if slot.id not in self._busy]
         express = [slot for slot in free if slot.express]
         bulk = [slot for slot in free if not slot.express]
-        while express and (found := self._find(_EXPRESS) or self._find_fresh()):
+        while (engines := _engines(express)) and (found := self._find(_EXPRESS, engines) or self._find_fresh(engines)):
             self._give(express, *found)
-        while bulk and (found := self._find(_BULK if has_express else _ALONE)):
+        elsewhere = _engines([slot for slot in fleet.slots() if slot.express])
+        while (engines := _engines(bulk)) and (found := self._find_bulk(engines, elsewhere)):
             self._give(bulk, *found)
 
-    def _find(self, lanes: Sequence[Priority]) -> tuple[JobRun, SegmentState] | None:
-        while job_id := self.order.pick(lanes, self._shop.clock()):
+    def _find_bulk(self, engines: frozenset[str], express: frozenset[str]) -> tuple[JobRun, SegmentState] | None:
+        """A segment for a bulk slot: work that somebody waits for comes first where no express slot can take it, else last."""
+        here = engines - express
+        return (
+            (self._find(_EXPRESS, here) if here else None)
+            or self._find(_BULK, engines)
+            or self._find(_EXPRESS, engines & express)
+        )
+
+    def _find(self, lanes: Sequence[Priority], engines: frozenset[str]) -> tuple[JobRun, SegmentState] | None:
+        while job_id := self.order.pick(lanes, self._shop.clock(), engines):
             run = self._runs.get(job_id)
             if run is None:
                 if len(self._activating) >= _MAX_ACTIVATING or not self._has_room():
@@ -287,16 +325,16 @@ class Scheduler:
             self.order.set_eligible(job_id, False)
         return None
 
-    def _find_fresh(self) -> tuple[JobRun, SegmentState] | None:
+    def _find_fresh(self, engines: frozenset[str]) -> tuple[JobRun, SegmentState] | None:
         now = self._shop.clock()
         for _ in range(len(self._fresh)):
             submitted, job_id = self._fresh[0]
             run = self._runs.get(job_id)
             if run and run.job.status is JobStatus.QUEUED and not run.in_flight and now - submitted < _FRESH_S:
-                if state := run.next_ready():
+                if run.job.request.engine in engines and (state := run.next_ready()):
                     self._fresh.popleft()
                     return run, state
-                self._fresh.rotate(-1)  # still being planned
+                self._fresh.rotate(-1)  # still being planned, or its engine is busy
             elif job_id in self._activating and now - submitted < _FRESH_S:
                 self._fresh.rotate(-1)
             else:
@@ -304,8 +342,7 @@ class Scheduler:
         return None
 
     def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
-        request = run.job.request
-        slot = next((s for s in slots if (request.engine, request.voice) in s.warm), slots[0])
+        slot = _best(slots, run.job.request)
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))
@@ -325,7 +362,7 @@ class Scheduler:
         self.kick()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=Context())  # whoever asked for it, it is about other jobs too
         self._tasks.add(task)
         task.add_done_callback(self._reap)
         return task

@@ -2,14 +2,23 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rhapsode.errors import Conflict, EngineUnloaded, Gone, NotFound, StorageAway, StorageFull, Unavailable
+from rhapsode.errors import (
+    Conflict,
+    EngineUnloaded,
+    Gone,
+    NotFound,
+    StorageAway,
+    StorageFull,
+    SynthesisError,
+    Unavailable,
+)
 from rhapsode.failpoints import failpoint
-from rhapsode.fleet.base import EngineChoice, EngineDescription, Fleet
+from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
@@ -22,16 +31,20 @@ from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import LOCAL, Caller, Job, Priority, is_job_id, new_job_id
-from rhapsode.settings import Settings
+from rhapsode.logs import log_also_about
+from rhapsode.model import LOCAL, Caller, Job, Priority, VoiceMode, is_job_id, new_job_id
+from rhapsode.settings import EngineRun, Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
+_ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
+_MB = 1_000_000
+_PROBES = 2
+"""Uploads that are decoded at once."""
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
 """A name that no blob has: asking for it shows whether the store answers."""
-_ENGINE_SECTIONS = ("engine", "model", "paths", "tts_engine")
 
 
 class JobService:
@@ -45,6 +58,7 @@ class JobService:
         self.results = Results(shop)
         self.renditions = Renditions(shop)
         self._waiters: Counter[str] = Counter()
+        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -96,6 +110,7 @@ class JobService:
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
+        log_also_about(job_id=job.id)
         if created:
             self.scheduler.submit(job, Head(window, planning))
         return job, created
@@ -120,13 +135,44 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`)."""
-        described = await self.shop.fleet.describe()
+        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+
+        Raises:
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now.
+        """
+        wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
+        engine = body.engine or self.engine_of(wanted or "")
+        described = await self.described(engine)
         try:
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
         except NotFound:  # perhaps a voice that was dropped in since
-            described = await self.shop.fleet.describe(refresh=True)
+            described = await self.described(engine, refresh=True)
             return resolve(body, self.settings, described, self.references, default, caller.limits), described
+
+    def engine_of(self, voice: str) -> str:
+        """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
+        active, *others = engines = self.shop.fleet.engines()
+        has = (name for name in engines if (known := self.shop.fleet.known(name)) and known.voice(voice))
+        return next(has, active) if voice and others else active
+
+    async def described(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
+        """What an engine can do, None or empty: the active one.
+
+        Raises:
+            NotFound: There is no such engine here; names those there are.
+            Unavailable: It cannot be had now; says why.
+        """
+        try:
+            return await self.shop.fleet.describe(engine or None, refresh)
+        except SynthesisError as error:
+            raise Unavailable(f"engine {engine or self.settings.engine.name} cannot be had: {error}") from error
+
+    async def all_described(self, refresh: bool = False) -> list[EngineDescription]:
+        """What each engine can do, the active one first; of the others those that are known. ``refresh`` asks the active one anew."""
+        fleet = self.shop.fleet
+        active, *others = fleet.engines()
+        return [await self.described(active, refresh), *filter(None, (fleet.known(name) for name in others))]
 
     def require_engine(self) -> None:
         """Refuse work that somebody waits for while the engine is unloaded or the server is stopping.
@@ -151,6 +197,7 @@ class JobService:
         job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
+        log_also_about(job_id=job.id)
         return job
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
@@ -170,13 +217,12 @@ class JobService:
         if job.status.is_terminal:
             return job_status(job, None, None, self.shop.clock(), root)
         waiting_for = await self.scheduler.waiting_for(job)
-        place = self.scheduler.overview.place(job.id, self.workers)
+        place = self.scheduler.overview.place(job.id, self.workers(job.request.engine))
         return job_status(job, place, waiting_for, self.shop.clock(), root)
 
-    @property
-    def workers(self) -> int:
-        """Segments of one long text that are spoken at once."""
-        return sum(not slot.express for slot in self.shop.fleet.slots()) or 1
+    def workers(self, engine: str) -> int:
+        """Segments of one long text that this engine speaks at once."""
+        return sum(not slot.express and engine in slot.engines for slot in self.shop.fleet.slots()) or 1
 
     def references(self) -> list[str]:
         """Names of the reference recordings, sorted."""
@@ -185,7 +231,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger)
+        return Library(self.settings, self.shop.ledger, self._probing)
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
@@ -245,14 +291,13 @@ class JobService:
         self.settings = self.settings.model_copy(update={name: getattr(settings, name) for name in sections})
 
     async def load_engine(self, settings: Settings) -> None:
-        """Load the engine anew, with its settings as they are now; jobs go on.
+        """Load the active engine anew, or another one, with the settings as they are now; jobs go on.
 
         Raises:
             EngineError: It cannot be loaded; what ran before goes on.
         """
-        choice = engine_choice(settings)
-        await self.shop.fleet.load(replace(choice, engine=self.settings.engine.name))
-        self.apply(settings, (name for name in _ENGINE_SECTIONS if name != "engine"))
+        await self.shop.fleet.load(engine_choice(settings, self.shop.installed_engines(settings)))
+        self.apply(settings, _ENGINE_SECTIONS)
 
     # -- change -------------------------------------------------------------------------------------------------
 
@@ -345,8 +390,16 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
     )
 
 
-def engine_choice(settings: Settings) -> EngineChoice:
-    """The engine that the settings name."""
+def engine_choice(settings: Settings, installed: Mapping[str, str]) -> EngineChoice:
+    """The engines that the settings name.
+
+    Args:
+        settings: Which, and how they are run.
+        installed: See :attr:`Shop.installed_engines`.
+    """
+    named = settings.engine.others
+    others = {name for name, lacks in installed.items() if not lacks} if "*" in named else set[str]()
+    others |= set(named) - {"*"}
     return EngineChoice(
         engine=settings.engine.name,
         voices_dir=settings.tts_engine.predefined_voices_path,
@@ -354,6 +407,18 @@ def engine_choice(settings: Settings) -> EngineChoice:
         device=settings.tts_engine.device,
         default_voice=settings.tts_engine.default_voice_id or None,
         clips_dir=settings.data_dir / "clips",
+        others=tuple(sorted(others - {settings.engine.name})),
+        setups={name: _setup(settings.engines.run(name)) for name in settings.engines.named()},
+    )
+
+
+def _setup(run: EngineRun) -> EngineSetup:
+    return EngineSetup(
+        python=run.python or None,
+        device=run.device or None,
+        threads=run.threads or None,
+        processes=run.processes or None,
+        memory_cap_bytes=None if run.memory_cap_mb is None else run.memory_cap_mb * _MB,
     )
 
 

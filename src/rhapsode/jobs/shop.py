@@ -1,11 +1,12 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.events import EventHub
+from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
@@ -13,6 +14,7 @@ from rhapsode.ledger.access import AccessLedger
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
+from rhapsode.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
-    engine_names: Callable[[], Sequence[str]] = tuple
-    """Names of the engines that are installed."""
+    installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
+    """Engines by name, with how to get what they lack; empty when they can be loaded."""
     patience: Patience = field(default_factory=Patience)
+    metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""

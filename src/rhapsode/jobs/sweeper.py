@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 
 from rhapsode.blobs.base import BlobStore
@@ -85,6 +85,7 @@ class Sweeper:
         for store in (self._shop.takes, self._shop.results, self._shop.renditions):
             orphans += await store.sweep_temp(_TEMP_AGE_S)
         swept = Swept(jobs, takes, orphans, await self._drop_deliveries())
+        self._shop.metrics.swept(asdict(swept), self._shop.clock())
         if swept != Swept():
             log.info("swept %d expired jobs, %d takes, %d orphaned files, %d deliveries", *astuple(swept))
         return swept

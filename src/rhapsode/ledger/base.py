@@ -163,6 +163,7 @@ class Waiting:
     text_chars: int
     chars_done: int
     status: JobStatus
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,15 @@ SEGMENT_COLUMNS = (
     segments.c.error,
 )
 
+
+class _Named(msgspec.Struct):
+    """All that is read of a request when only its engine is wanted."""
+
+    engine: str
+
+
 _request = msgspec.json.Decoder(SpeechRequest)
+_named = msgspec.json.Decoder(_Named)
 _strings = msgspec.json.Decoder(tuple[str, ...])
 _words = msgspec.json.Decoder(list[tuple[str, int, int]])
 _data = msgspec.json.Decoder(dict[str, Any])
@@ -60,6 +68,11 @@ def to_json(value: object) -> str:
 def _to_request(json: str) -> SpeechRequest:
     """A job's request is read with each of its transitions but never changes."""
     return _request.decode(json)
+
+
+def engine_of(json: str) -> str:
+    """The engine that a stored request names."""
+    return _named.decode(json).engine
 
 
 def to_strings(json: str) -> tuple[str, ...]:

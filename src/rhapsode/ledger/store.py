@@ -37,6 +37,7 @@ class Store:
         self._clock = clock
         self._on_fatal = on_fatal
         self._callbacks: list[Callable[[Sequence[Event]], None]] = []
+        self._on_commit: Callable[[float], None] = lambda _: None
         self._database: Database | None = None
         self._writer: Writer | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -50,7 +51,7 @@ class Store:
         database = await asyncio.to_thread(Database, self._url_or_path)
         epoch = await asyncio.to_thread(database.begin_epoch, self._clock())
         self._database = database
-        self._writer = Writer(database, epoch, self._clock, self._publish, self._on_fatal)
+        self._writer = Writer(database, epoch, self._clock, self._publish, self._on_fatal, self._on_commit)
         self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
         return epoch
 
@@ -66,6 +67,10 @@ class Store:
     def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
         """Call ``callback`` on the event loop with the events of each commit, after it is durable, in order."""
         self._callbacks.append(callback)
+
+    def on_commit(self, callback: Callable[[float], None]) -> None:
+        """Call ``callback`` in the writer's thread with the seconds that each transaction took until it was durable. Before :meth:`open`."""
+        self._on_commit = callback
 
     async def write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``command(transaction, …)``; its result once it is durable."""

@@ -11,7 +11,16 @@ from rhapsode.ledger.base import NewJob, Waiting
 from rhapsode.ledger.batch_end import job_ended, job_revived
 from rhapsode.ledger.outbox_sql import record_job
 from rhapsode.ledger.quota import charge, require_place
-from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, SELECT_JOB, job_values, result_values, to_job, to_json
+from rhapsode.ledger.rows import (
+    JOB_COLUMNS,
+    NO_RESULT,
+    SELECT_JOB,
+    engine_of,
+    job_values,
+    result_values,
+    to_job,
+    to_json,
+)
 from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import NO_LIMITS, Fence, Job, JobStatus, Limits, Priority, Result, SegmentStatus
@@ -140,6 +149,7 @@ _WAITING = (
         jobs.c.text_chars,
         jobs.c.chars_done,
         jobs.c.status,
+        jobs.c.request,
     )
     .where(LIVE, UNFINISHED, jobs.c.epoch == bindparam("own_epoch"))
     .order_by(jobs.c.created_at, jobs.c.id)
@@ -352,6 +362,6 @@ def adopt(tx: Transaction, ttl_s: float) -> Sequence[Waiting]:
     tx.run(_PAUSE_FOREIGN, own_epoch=tx.epoch)
     tx.run(_ADOPT, own_epoch=tx.epoch)
     return [
-        Waiting(id_, owner, Priority(priority), created_at, text_chars, chars_done, JobStatus(status))
-        for id_, owner, priority, created_at, text_chars, chars_done, status in tx.all(_WAITING, own_epoch=tx.epoch)
+        Waiting(id_, owner, Priority(priority), created_at, chars, done, JobStatus(status), engine_of(request))
+        for id_, owner, priority, created_at, chars, done, status, request in tx.all(_WAITING, own_epoch=tx.epoch)
     ]

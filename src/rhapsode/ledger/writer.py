@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Writer:
         epoch: Of this node.
         clock: Seconds since the epoch.
         publish: Called on the event loop with the events of each commit.
+        on_commit: Called in the thread with the seconds that a transaction took until it was durable.
         on_fatal: Called in the thread when a commit failed for another reason than a full disk.
     """
 
@@ -68,11 +70,13 @@ class Writer:
         clock: Callable[[], float],
         publish: Callable[[Sequence[Event]], None],
         on_fatal: Callable[[LedgerError], None],
+        on_commit: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._transaction = Transaction(database, epoch, clock)
         self._publish = publish
         self._on_fatal = on_fatal
+        self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._called: list[_Command] = []
         self._queue: queue.SimpleQueue[list[_Command] | None] = queue.SimpleQueue()
@@ -163,6 +167,7 @@ class Writer:
     def _commit(self, group: Sequence[_Command]) -> None:
         if self._fatal is not None:
             raise self._fatal
+        began = time.perf_counter()
         self._database.sync_commits(any(command.lasting for command in group))
         self._transaction.execute("BEGIN IMMEDIATE")
         for command in group:
@@ -171,6 +176,7 @@ class Writer:
         if self._transaction.is_open:
             self._transaction.execute("COMMIT")
         failpoint("ledger.committed")
+        self._on_commit(time.perf_counter() - began)
 
     def _attempt(self, command: _Command, alone: bool) -> None:
         """Run one command; when it raises, undo what it did and keep the error as its outcome."""

@@ -12,8 +12,8 @@ from rhapsode.errors import EngineError
 def test_the_tone_engine_is_listed_only_when_named() -> None:
     assert "piper" in registry.engine_names()
     assert "tone" not in registry.engine_names()
-    assert "tone" not in registry.engine_names("piper")
-    assert "tone" in registry.engine_names("tone")
+    assert "tone" not in registry.engine_names({"piper"})
+    assert "tone" in registry.engine_names({"tone"})
 
 
 def test_an_engine_is_loaded_by_name() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rhapsode.fleet.local import Layout, LocalFleet, LocalFleetOptions, default_layout
+from rhapsode.fleet.layout import Layout, LocalFleetOptions, default_layout
+from rhapsode.fleet.local import LocalFleet
 
 
 @pytest.mark.parametrize("cores", [1, 2, 16])

@@ -3,7 +3,7 @@
 import pytest
 
 from rhapsode.engines.piper_download import hub_paths
-from rhapsode.engines.piper_words import word_spans
+from rhapsode.engines.words import word_spans
 from rhapsode.errors import NotFound
 
 ALONE = {
