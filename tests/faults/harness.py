@@ -26,7 +26,7 @@ ORPHANS_S = 2.0
 _LOOK_S = 0.005
 
 QUICK: Mapping[str, Any] = {
-    "engine": {"name": "tone"},
+    "engine": {"name": "tone", "also": ""},
     "server": {"port": 0},
     "fleet": {"bulk_slots": 2, "express_threads": -1},
     "limits": {"min_free_disk_mb": 0},

@@ -17,7 +17,7 @@ from tests.load.tools import probing, show, usage
 JOBS = 100_000
 OWNERS = 7
 WORKS_S = 3.0
-START_S = 60.0
+START_S = 120.0
 LIST_S = 2.0
 SHORT_S = 5.0
 """Bounds for a busy test machine; the figures of a quiet one stand in docs/reliability.md."""
@@ -62,7 +62,7 @@ async def seconds_of(client: Client, path: str) -> float:
     return sorted(took)[2]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_hundred_thousand_waiting_jobs_slow_nothing_down(make_server: MakeServer) -> None:
     server = make_server(changes={"limits": {"max_queued_jobs": 2 * JOBS}})
     server.unchecked = True

@@ -16,6 +16,8 @@ import psutil
 
 from tests.faults.harness import ServerProcess
 
+Head = Mapping[str, str | int]
+
 _PROBER = """
 import http.client, json, sys, threading, time
 
@@ -107,9 +109,7 @@ async def connect(server: ServerProcess, small: bool = False) -> tuple[asyncio.S
     return await asyncio.open_connection(sock=sock, limit=4096 if small else 2**16)
 
 
-async def ask(
-    writer: asyncio.StreamWriter, method: str, path: str, headers: Mapping[str, str | int] | None = None
-) -> None:
+async def ask(writer: asyncio.StreamWriter, method: str, path: str, headers: Head | None = None) -> None:
     """Send the head of a request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {it}" for name, it in (headers or {}).items())]
     writer.write("\r\n".join([*lines, "", ""]).encode())
