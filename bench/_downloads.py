@@ -7,17 +7,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench._rows import Outcome, Row, median, spread
 from bench._servers import TONE, free_port, rhapsode
 from bench._setup import Setup
+from bench._text import sentences
 from scripts.proxies import find
 
 _AT_LEAST = 0.8
+_CHARS: Mapping[str, Any] = {**TONE, "tts_engine": {"default_voice_id": "tone-chars"}}
 _PIECE = 1 << 20
 _STARLETTE = """
 import sys
@@ -35,22 +39,19 @@ uvicorn.run(Starlette(routes=[Route("/file", file)]), port=int(sys.argv[2]), log
 
 def measure(setup: Setup) -> Outcome:
     """The same bytes from each server in turn, over loopback, read and thrown away."""
-    size = setup.size(500_000_000, 50_000_000)
+    chars = setup.size(500_000, 40_000)  # 882 bytes of sound each
     rates: dict[str, list[float]] = {}
-    with rhapsode(setup.folder, TONE, warm=False) as server:
+    with rhapsode(setup.folder, _CHARS, warm=False) as server:
         client = server.client()
-        job = client.enqueue("A file.")
+        job = client.enqueue(" ".join(islice(sentences(8), chars // 80)), chunk_size=500)
         client.done(job)
         (file,) = setup.folder.rglob("tts_job_*")
-        with file.open("r+b") as out:
-            out.truncate(0)
-            for _ in range(size // _PIECE):
-                out.write(os.urandom(_PIECE))
+        size = file.stat().st_size
         with _nginx(setup.folder, file) as nginx, _starlette(setup.folder, file) as starlette:
             arms = {"ours": f"{server.url}/tts/{job}/result", "nginx": nginx, "starlette": starlette}
             for _ in range(setup.size(3 * setup.runs, 3)):
                 for name, url in arms.items():
-                    rates.setdefault(name, []).append(_rate(url, size // _PIECE * _PIECE))
+                    rates.setdefault(name, []).append(_rate(url, size))
     ours, what = rates["ours"], f"GET /tts/{{id}}/result, {size / 1e6:,.0f} MB"
     rows = [
         Row(what, median(ours), "MB/s", _AT_LEAST * median(rates[name]), True, about, median(rates[name]), spread(ours))

@@ -23,7 +23,7 @@ _START_S = 120.0
 _WORKER = "rhapsode.fleet.worker"
 
 PIPER: Mapping[str, Any] = {"engine": {"name": "piper"}}
-TONE: Mapping[str, Any] = {"engine": {"name": "tone"}, "tts_engine": {"default_voice_id": "tone"}}
+TONE: Mapping[str, Any] = {"engine": {"name": "tone", "also": ""}, "tts_engine": {"default_voice_id": "tone"}}
 
 
 @dataclass(frozen=True, slots=True)

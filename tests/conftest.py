@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from tests.buckets import CREDENTIALS, Buckets, running_buckets
+from tests.clusters import RayCluster, running_cluster
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -20,6 +21,14 @@ def buckets() -> Iterator[Buckets]:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A Ray cluster of one node."""
+    with running_cluster() as cluster:
+        cluster.add_node(cpus=4)
+        yield cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

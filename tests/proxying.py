@@ -64,7 +64,7 @@ def proxying(name: str, upstream: int, folder: Path) -> Iterator[Proxy]:
         folder: For its files; short, since sockets lie in it.
     """
     certificate, key, port = folder / "proxy.pem", folder / "proxy.key", free_port()
-    _write_certificate(certificate, key)
+    write_certificate(certificate, key)
     if name == "caddy":
         command = _caddy(folder, upstream, port, certificate, key)
     else:
@@ -134,7 +134,7 @@ def _until_up(proxy: Proxy, process: "subprocess.Popen[bytes]", log: Path) -> No
             time.sleep(0.05)
 
 
-def _write_certificate(certificate: Path, key: Path) -> None:
+def write_certificate(certificate: Path, key: Path) -> None:
     """A certificate of 127.0.0.1 that signs itself."""
     secret = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

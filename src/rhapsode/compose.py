@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import importlib.util
+import math
 import os
 import sys
 import time
@@ -17,6 +19,8 @@ from rhapsode.engines.registry import engine_names, missing_packages, way_to_ins
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.layout import LocalFleetOptions, default_layout
 from rhapsode.fleet.local import LocalFleet
+from rhapsode.fleet.ray import RayFleet
+from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
@@ -55,6 +59,38 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
         memory_budget_bytes=fleet.memory_budget_mb * _MB or None,
         idle_unload_s=fleet.idle_unload_sec or None,
+    )
+
+
+def ray_fleet(settings: Settings) -> RayFleet:
+    """The fleet of a Ray cluster that the settings describe.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("fleet.kind = ray needs ray: pip install 'rhapsode[ray]'")
+    fleet, choice = settings.fleet, engine_choice(settings, installed_engines(settings))
+    return RayFleet(
+        RayFleetOptions(
+            **{field.name: getattr(choice, field.name) for field in fields(choice)},
+            address=fleet.address,
+            min_workers=fleet.min_workers,
+            max_workers=fleet.max_workers,
+            express=fleet.express_threads >= 0,
+            cpus=fleet.cpus_per_worker,
+            gpus=fleet.gpus_per_worker,
+            resources=fleet.custom_resources,
+            node_cache=fleet.node_cache,
+            threads=fleet.bulk_threads,
+            express_threads=max(fleet.express_threads, 0),
+            nice=fleet.nice,
+            start_timeout_s=fleet.start_timeout_sec,
+            deadline_base_s=fleet.deadline_base_sec,
+            deadline_per_char_s=fleet.deadline_per_char_sec,
+            memory_cap_bytes=fleet.memory_cap_mb * _MB or None,
+            idle_s=fleet.idle_unload_sec or math.inf,
+        )
     )
 
 
@@ -134,7 +170,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
-        fleet = LocalFleet(fleet_options(settings))
+        fleet = ray_fleet(settings) if settings.fleet.kind == "ray" else LocalFleet(fleet_options(settings))
         metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
             ledger=ledger,

@@ -240,8 +240,26 @@ class JobQueue(Section):
 
 
 class Fleet(Section):
-    """The worker processes."""
+    """The workers: processes of this machine, or actors of a Ray cluster."""
 
+    kind: Literal["local", "ray"] = _setting("local", "Where the workers are: on this machine, or in a Ray cluster.")
+    address: str = _setting(
+        "auto", "Ray cluster to join: auto, host:port, or local for one of its own on this machine.", min_length=1
+    )
+    min_workers: int = _setting(1, "Workers of a Ray cluster that are always kept.", "workers", ge=0, le=100_000)
+    max_workers: int = _setting(8, "Most workers of a Ray cluster.", "workers", ge=1, le=100_000)
+    cpus_per_worker: float = _setting(1, "Processors that a Ray worker reserves.", "CPUs", ge=0, le=1_024)
+    gpus_per_worker: float = _setting(
+        0, "Graphics cards that a Ray worker reserves; 0.5: two workers share one.", "GPUs", ge=0, le=64
+    )
+    resources: str = _setting(
+        "",
+        "Custom resources that a Ray worker reserves, such as speech=1, or kokoro/a100=0.5 for one engine, by commas.",
+    )
+    node_cache: str = _setting(
+        "", "Folder on the nodes for voices, clips and models that are sent to them.",
+        special="empty = in their temporary folder",
+    )  # fmt: skip
     bulk_slots: int = _setting(
         0, "Niced worker processes for long texts.", "processes", "0 = one per core", ge=0, le=1_024
     )
@@ -264,6 +282,30 @@ class Fleet(Section):
     idle_unload_sec: float = _setting(
         1_200, "Idle time after which workers end; they come back on demand.", "s", "0 = never", ge=0, le=604_800
     )
+
+    @property
+    def custom_resources(self) -> dict[str, dict[str, float]]:
+        """The custom resources by engine and name; those of every engine under the empty name."""
+        found: dict[str, dict[str, float]] = {}
+        for pair in filter(None, (part.strip() for part in self.resources.split(","))):
+            name, _, amount = pair.partition("=")
+            engine, _, resource = name.strip().rpartition("/")
+            found.setdefault(engine, {})[resource] = float(amount)
+        return found
+
+    @field_validator("resources")
+    @classmethod
+    def _amounts(cls, value: str) -> str:
+        for pair in filter(None, (part.strip() for part in value.split(","))):
+            if not re.fullmatch(r"([\w.-]+/)?[\w.:-]+\s*=\s*\d+(\.\d+)?", pair):
+                raise ValueError(f"must be name=amount or engine/name=amount, by commas; not {pair[:40]!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _least_and_most(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError("min_workers must not be above max_workers")
+        return self
 
 
 class Scheduler(Section):

@@ -8,12 +8,14 @@ import contextlib
 import ipaddress
 import logging
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import psutil
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.error import Error
 from wyoming.event import Event
@@ -21,7 +23,7 @@ from wyoming.info import Attribution, Describe, Info, TtsProgram, TtsVoice
 from wyoming.ping import Ping, Pong
 from wyoming.server import AsyncEventHandler, AsyncTcpServer
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeStopped, SynthesizeVoice
-from wyoming.zeroconf import HomeAssistantZeroconf
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from rhapsode.errors import RhapsodeError, TooLarge
 from rhapsode.jobs.live import live_audio
@@ -32,6 +34,8 @@ from rhapsode.settings import Wyoming
 
 log = logging.getLogger(__name__)
 
+_KIND = "_wyoming._tcp.local."
+_IP = (socket.AF_INET, socket.AF_INET6)
 _PIECE = 4_096
 """Bytes in one chunk of audio."""
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]»]*\s+|\n+")
@@ -232,7 +236,7 @@ async def answering_wyoming(service: JobService, settings: Wyoming) -> AsyncIter
         for handler in handlers:
             await handler.disconnect()
         if announced is not None:
-            await announced._aiozc.async_close()  # noqa: SLF001 - it has no public way to end
+            await announced.async_close()
 
 
 class _Server(AsyncTcpServer):
@@ -245,19 +249,37 @@ class _Server(AsyncTcpServer):
         return int(found.sockets[0].getsockname()[1])
 
 
-async def _announce(settings: Wyoming, port: int) -> HomeAssistantZeroconf | None:
+async def _announce(settings: Wyoming, port: int) -> AsyncZeroconf | None:
     """Tell the local network; a network that cannot be told is no error."""
-    try:
-        local = ipaddress.ip_address(settings.host).is_loopback
-        any_address = ipaddress.ip_address(settings.host).is_unspecified
-    except ValueError:
-        local, any_address = settings.host == "localhost", False
-    if not settings.announce or local:
+    addresses = _announced_addresses(settings.host)
+    if not settings.announce or not addresses:
         return None
+    name = f"rhapsode-{socket.gethostname().partition('.')[0][:40]}"  # a network may have several
+    network: AsyncZeroconf | None = None
     try:
-        found = HomeAssistantZeroconf(port=port, name="rhapsode", host=None if any_address else settings.host)
-        await found.register_server()
+        network = AsyncZeroconf()
+        service = AsyncServiceInfo(_KIND, f"{name}.{_KIND}", port=port, parsed_addresses=addresses)
+        await network.async_register_service(service, allow_name_change=True)
     except Exception as error:  # noqa: BLE001 - whatever a network can do to it
         log.warning("Home Assistant will not find this server by itself: %s", error)
+        if network is not None:
+            await network.async_close()
         return None
-    return found
+    return network
+
+
+def _announced_addresses(host: str) -> list[str]:
+    """Where others reach a server that listens at ``host``; none for one that is for this machine alone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return []
+    if not address.is_unspecified:
+        return [] if address.is_loopback else [host]
+    own = [
+        found.address for all_of_one in psutil.net_if_addrs().values() for found in all_of_one if found.family in _IP
+    ]
+    plain = [ipaddress.ip_address(text.partition("%")[0]) for text in own]
+    return [
+        str(one) for one in plain if not one.is_loopback and not one.is_link_local and one.version <= address.version
+    ]

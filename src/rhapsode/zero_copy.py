@@ -36,7 +36,8 @@ def _with_extension(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
             else:
                 await send(message)
 
-        await app({**scope, "extensions": {EXTENSION: {}}}, receive, send_or_copy)
+        extensions = {**scope.get("extensions", {}), EXTENSION: {}}
+        await app({**scope, "extensions": extensions}, receive, send_or_copy)
 
     return extended
 
@@ -59,6 +60,7 @@ async def _copy(cycle: RequestResponseCycle, file: int, offset: int, count: int)
                 cycle.expected_content_length -= sent
         except ConnectionError:
             cycle.disconnected = True  # before the transport notices
+            transport.abort()
         finally:
             os.close(sock)
     finally:

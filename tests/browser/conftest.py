@@ -44,7 +44,7 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def beeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The tone engine beeps, and fails when it is told to."""
     settings = {
-        "engine": {"name": "tone"},
+        "engine": {"name": "tone", "also": ""},
         "limits": {"min_free_disk_mb": 0},
         "scheduler": {"segment_failures": 1},
         "fleet": {"bulk_slots": 2},

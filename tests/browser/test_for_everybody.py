@@ -195,7 +195,7 @@ def test_first_paint_is_small_and_asks_nobody_else(opened: Opener, beeping: Site
 
 
 def test_a_server_that_does_not_answer_is_said_plainly(opened: Opener, tmp_path: Path) -> None:
-    site = Site(tmp_path, {"engine": {"name": "tone"}, "limits": {"min_free_disk_mb": 0}}).start()
+    site = Site(tmp_path, {"engine": {"name": "tone", "also": ""}, "limits": {"min_free_disk_mb": 0}}).start()
     page = opened(site, bypass_csp=True)
     page.route("**/session", lambda route: route.abort())
     page.reload()

@@ -227,7 +227,7 @@ def test_two_megabytes_are_taken_counted_and_queued(opened: Opener, beeping: Sit
     page = opened(beeping)
     text = ("A sentence of some length stands here again and again. " * 40_000)[:2_000_000].strip()
     field = page.get_by_role("textbox", name="Text", exact=True)
-    field.fill(text)
+    field.fill(text, timeout=120_000)
     expect(page.locator("#counts")).to_contain_text(f"{len(text):,} characters")
     expect(page.locator("#counts")).to_contain_text("about")
     job = generate(page, text)

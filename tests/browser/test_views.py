@@ -139,7 +139,7 @@ def test_settings_are_saved_and_wrong_ones_refused(opened: Opener, beeping: Site
 
 
 def test_a_server_with_keys_asks_for_one(opened: Opener, tmp_path: Path) -> None:
-    site = Site(tmp_path, {"engine": {"name": "tone"}, "limits": {"min_free_disk_mb": 0}}).start()
+    site = Site(tmp_path, {"engine": {"name": "tone", "also": ""}, "limits": {"min_free_disk_mb": 0}}).start()
     try:
         made = httpx.post(f"{site.url}/keys", json={"name": "me", "scopes": ["admin"]})
         page = opened(site)

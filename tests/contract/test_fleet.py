@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +17,83 @@ from rhapsode.errors import EngineError, EngineUnloaded, NotFound, Unavailable, 
 from rhapsode.fleet.base import EngineChoice, EngineSetup, Fleet, SynthesisTask
 from rhapsode.fleet.layout import LocalFleetOptions
 from rhapsode.fleet.local import LocalFleet
+from rhapsode.fleet.ray import RayFleet
+from rhapsode.fleet.ray_hired import RayFleetOptions
 from tests import plugins
+from tests.clusters import RayCluster
 from tests.fleets import Changes, running
 
-MakeFleet = Callable[..., Fleet]
+LOCAL = pytest.mark.parametrize("make", ["local"], indirect=True)
 
 
-def make_local(folder: Path, **changes: Any) -> Fleet:
-    options = LocalFleetOptions("tone", folder / "voices", folder / "models", bulk_slots=2, express_threads=2)
-    return LocalFleet(dataclasses.replace(options, **changes))
+class Backend:
+    """Makes fleets of one kind, and knows their workers from outside."""
+
+    dies_of = "signal 9"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "voices").mkdir()
+
+    def __call__(self, **changes: Any) -> Fleet:
+        options = LocalFleetOptions(
+            "tone", self.folder / "voices", self.folder / "models", bulk_slots=2, express_threads=2
+        )
+        return LocalFleet(dataclasses.replace(options, **changes))
+
+    def workers(self) -> set[int]:
+        """Process ids."""
+        found: set[int] = set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "rhapsode.fleet.worker" in child.cmdline():
+                    found.add(child.pid)
+        return found
+
+    async def until_gone(self, pids: set[int]) -> None:
+        """Wait until none of these processes is left; no event tells, because the slots stay as they are."""
+        async with asyncio.timeout(20):
+            while self.workers() & pids:
+                await asyncio.sleep(0.02)
 
 
-@pytest.fixture(params=[pytest.param(make_local, id="local")])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeFleet:
-    (tmp_path / "voices").mkdir()
-    return lambda **changes: request.param(tmp_path, **changes)
+class RayBackend(Backend):
+    dies_of = "worker process has died"
+
+    def __init__(self, folder: Path, cluster: RayCluster) -> None:
+        super().__init__(folder)
+        self._cluster = cluster
+
+    def __call__(
+        self, bulk_slots: int = 1, express_threads: int | None = 2, idle_unload_s: float = 60, **changes: Any
+    ) -> Fleet:
+        options = RayFleetOptions(
+            "tone",
+            self.folder / "voices",
+            self.folder / "models",
+            address=self._cluster.address,
+            min_workers=bulk_slots,
+            max_workers=bulk_slots,
+            express=express_threads is not None,
+            node_cache=str(self.folder / "node"),
+            idle_s=idle_unload_s,
+        )
+        return RayFleet(dataclasses.replace(options, **changes))
+
+    def workers(self) -> set[int]:
+        return self._cluster.workers()
+
+
+@pytest.fixture(params=["local", "ray"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    if request.param == "ray":
+        return RayBackend(tmp_path, request.getfixturevalue("ray_cluster"))
+    return Backend(tmp_path)
 
 
 def task(text: str = "Hello there.", voice: str = "tone-chars", **changes: Any) -> SynthesisTask:
     plain = SynthesisTask("job", 0, "tone", text, voice, 7, {}, "en", 0.2)
     return dataclasses.replace(plain, **changes)
-
-
-def workers() -> set[int]:
-    """Process ids of all descendants of this process."""
-    return {child.pid for child in psutil.Process().children(recursive=True)}
-
-
-async def until_gone(pids: set[int]) -> None:
-    """Wait until none of these processes is left; no event tells, because the slots stay as they are."""
-    async with asyncio.timeout(20):
-        while workers() & pids:
-            await asyncio.sleep(0.02)
 
 
 async def under_way() -> None:
@@ -57,7 +102,7 @@ async def under_way() -> None:
         await asyncio.sleep(0)
 
 
-async def test_gives_what_the_engine_gives(make: MakeFleet, tmp_path: Path) -> None:
+async def test_gives_what_the_engine_gives(make: Backend, tmp_path: Path) -> None:
     engine = ToneEngine(EngineOptions(1, tmp_path, tmp_path))
     asked = task("One sentence.\nAnother one.")
     alone = engine.synthesise(Utterance(asked.text, asked.voice, 7, {}, "en", 0.2))
@@ -73,7 +118,7 @@ async def test_gives_what_the_engine_gives(make: MakeFleet, tmp_path: Path) -> N
             assert take.synth_seconds > 0
 
 
-async def test_makes_up_for_the_speed_that_the_engine_lacks(make: MakeFleet) -> None:
+async def test_makes_up_for_the_speed_that_the_engine_lacks(make: Backend) -> None:
     fleet = make()
     async with running(fleet):
         rendered = await fleet.synthesise("express", task("Twice as fast as that.", controls={"speed_factor": 2.0}))
@@ -85,7 +130,7 @@ async def test_makes_up_for_the_speed_that_the_engine_lacks(make: MakeFleet) -> 
         assert rendered.take.words[-1].end == samples.size
 
 
-async def test_seed_and_temperature_change_the_sound_and_nothing_else_does(make: MakeFleet) -> None:
+async def test_seed_and_temperature_change_the_sound_and_nothing_else_does(make: Backend) -> None:
     fleet = make()
     async with running(fleet):
         variants = [
@@ -99,7 +144,7 @@ async def test_seed_and_temperature_change_the_sound_and_nothing_else_does(make:
         assert digests[0] == digests[3]
 
 
-async def test_describes_the_engine_and_reads_the_voices_again_when_asked(make: MakeFleet, tmp_path: Path) -> None:
+async def test_describes_the_engine_and_reads_the_voices_again_when_asked(make: Backend, tmp_path: Path) -> None:
     fleet = make()
     async with running(fleet):
         before = await fleet.describe()
@@ -113,7 +158,7 @@ async def test_describes_the_engine_and_reads_the_voices_again_when_asked(make: 
         assert (await fleet.synthesise("express", task(voice="extra"))).take.samples
 
 
-async def test_all_slots_speak_at_once(make: MakeFleet) -> None:
+async def test_all_slots_speak_at_once(make: Backend) -> None:
     fleet = make()
     async with running(fleet):
         slots = fleet.slots()
@@ -128,8 +173,8 @@ async def test_all_slots_speak_at_once(make: MakeFleet) -> None:
         assert len(fleet.free_slots()) == len(slots)
 
 
-async def test_tells_of_each_slot_that_becomes_free_and_which_voice_it_holds(make: MakeFleet) -> None:
-    fleet = make()
+async def test_tells_of_each_slot_that_becomes_free_and_which_voice_it_holds(make: Backend) -> None:
+    fleet = make(bulk_slots=2)
     async with running(fleet) as changes:
         seen = changes.count
         await fleet.synthesise("bulk-0", task(voice="tone-24k"))
@@ -140,7 +185,7 @@ async def test_tells_of_each_slot_that_becomes_free_and_which_voice_it_holds(mak
         assert ("tone", "tone") in warm["bulk-1"], "the default voice is loaded ahead of need"
 
 
-async def test_a_busy_or_unknown_slot_takes_nothing(make: MakeFleet) -> None:
+async def test_a_busy_or_unknown_slot_takes_nothing(make: Backend) -> None:
     fleet = make()
     async with running(fleet):
         first = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
@@ -152,27 +197,30 @@ async def test_a_busy_or_unknown_slot_takes_nothing(make: MakeFleet) -> None:
         assert (await first).take.samples
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("!raise!", "asked to fail"),
-        ("!empty!", "no audio"),
-        ("!nan!", "not finite"),
-        ("!long!", "more than"),
-        ("\ud800", "cannot be sent"),
-    ],
-)
-async def test_engine_errors_are_told_and_the_worker_stays(make: MakeFleet, text: str, message: str) -> None:
+async def tell_of_errors(make: Backend, text: str, message: str) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
-        before = workers()
+        before = make.workers()
         with pytest.raises(EngineError, match=message):
             await fleet.synthesise("bulk-0", task(text))
         assert (await fleet.synthesise("bulk-0", task())).take.samples
-        assert workers() == before
+        assert make.workers() == before
 
 
-async def test_an_unknown_voice_is_an_engine_error_that_names_those_there_are(make: MakeFleet) -> None:
+@pytest.mark.parametrize(("text", "message"), [("!raise!", "asked to fail"), ("\ud800", "cannot be sent")])
+async def test_engine_errors_are_told_and_the_worker_stays(make: Backend, text: str, message: str) -> None:
+    await tell_of_errors(make, text, message)
+
+
+@LOCAL  # what is checked is one function for all
+@pytest.mark.parametrize(
+    ("text", "message"), [("!empty!", "no audio"), ("!nan!", "not finite"), ("!long!", "more than")]
+)
+async def test_unusable_audio_is_told_and_the_worker_stays(make: Backend, text: str, message: str) -> None:
+    await tell_of_errors(make, text, message)
+
+
+async def test_an_unknown_voice_is_an_engine_error_that_names_those_there_are(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
         with pytest.raises(EngineError, match=r"nobody.*tone-chars"):
@@ -181,26 +229,28 @@ async def test_an_unknown_voice_is_an_engine_error_that_names_those_there_are(ma
 
 
 async def test_what_libraries_print_does_not_reach_the_protocol(
-    make: MakeFleet, caplog: pytest.LogCaptureFixture
+    make: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     caplog.set_level("INFO")
     async with running(fleet):
         assert (await fleet.synthesise("bulk-0", task("!print!"))).take.samples
-    assert "printed by the tone engine" in caplog.text
+        async with asyncio.timeout(20):
+            while "printed by the tone engine" not in caplog.text:
+                await asyncio.sleep(0.02)
 
 
-async def test_a_death_is_told_with_its_cause_and_the_slot_returns(make: MakeFleet) -> None:
+async def test_a_death_is_told_with_its_cause_and_the_slot_returns(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet) as changes:
-        with pytest.raises(WorkerDied, match="signal 9"):
+        with pytest.raises(WorkerDied, match=make.dies_of):
             await fleet.synthesise("bulk-0", task("!crash!"))
         assert fleet.free_slots() == []
         await changes.until(lambda: len(fleet.free_slots()) == 1)
         assert (await fleet.synthesise("bulk-0", task())).take.samples
 
 
-async def test_counted_words_act_on_the_first_attempts_only(make: MakeFleet) -> None:
+async def test_counted_words_act_on_the_first_attempts_only(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet) as changes:
         for error in (WorkerDied, WorkerDied):
@@ -210,10 +260,10 @@ async def test_counted_words_act_on_the_first_attempts_only(make: MakeFleet) -> 
         assert (await fleet.synthesise("bulk-0", task("!crash-2!"))).take.samples
 
 
-async def test_a_cancelled_caller_leaves_the_slot_busy_until_the_worker_has_answered(make: MakeFleet) -> None:
+async def test_a_cancelled_caller_leaves_the_slot_busy_until_the_worker_has_answered(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet) as changes:
-        before = workers()
+        before = make.workers()
         speaking = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
         await asyncio.sleep(0)
         speaking.cancel()
@@ -223,10 +273,10 @@ async def test_a_cancelled_caller_leaves_the_slot_busy_until_the_worker_has_answ
         await changes.until(lambda: len(fleet.free_slots()) == 1)
         rendered = await fleet.synthesise("bulk-0", task("Next."))
         assert rendered.take.samples == expected_samples("Next.")
-        assert workers() == before
+        assert make.workers() == before
 
 
-async def test_unload_gives_back_what_is_in_flight_and_load_brings_workers_back(make: MakeFleet) -> None:
+async def test_unload_gives_back_what_is_in_flight_and_load_brings_workers_back(make: Backend) -> None:
     fleet = make(bulk_slots=1)
     async with running(fleet) as changes:
         hanging = asyncio.create_task(fleet.synthesise("bulk-0", task("!hang!")))
@@ -236,7 +286,7 @@ async def test_unload_gives_back_what_is_in_flight_and_load_brings_workers_back(
             await hanging
         assert fleet.free_slots() == []
         assert fleet.waiting_for() == "engine unloaded"
-        assert workers() == set()
+        await make.until_gone(make.workers())
         assert (await fleet.describe(refresh=True)).info.name == "tone", "the last answer is still known"
         with pytest.raises(EngineUnloaded):
             await fleet.synthesise("bulk-0", task())
@@ -248,28 +298,28 @@ async def test_unload_gives_back_what_is_in_flight_and_load_brings_workers_back(
         assert (await fleet.synthesise("bulk-0", task())).take.samples
 
 
-async def test_load_replaces_workers_after_the_segment_they_hold(make: MakeFleet) -> None:
+async def test_load_replaces_workers_after_the_segment_they_hold(make: Backend) -> None:
     fleet = make(bulk_slots=1)
     async with running(fleet) as changes:
-        before = workers()
+        before = make.workers()
         speaking = [asyncio.create_task(fleet.synthesise(s.id, task("x" * 90, "tone-slow"))) for s in fleet.slots()]
         await fleet.load()
         assert all([(await s).take.samples for s in speaking])
         await changes.until(lambda: len(fleet.free_slots()) == 2)
         for slot in fleet.slots():
             assert (await fleet.synthesise(slot.id, task())).take.samples
-        await until_gone(before)
+        await make.until_gone(before)
 
 
-async def test_a_failed_load_leaves_the_fleet_as_it_was(make: MakeFleet, tmp_path: Path) -> None:
+async def test_a_failed_load_leaves_the_fleet_as_it_was(make: Backend, tmp_path: Path) -> None:
     nothing = EngineChoice("gone", tmp_path / "voices", tmp_path / "cache")
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
-        before = workers()
+        before = make.workers()
         with pytest.raises(EngineError, match="gone"):
             await fleet.load(nothing)
         assert (await fleet.synthesise("bulk-0", task())).take.samples
-        assert workers() >= before
+        assert make.workers() >= before
         await fleet.unload()
         with pytest.raises(EngineError, match="gone"):
             await fleet.load(nothing)
@@ -279,35 +329,36 @@ async def test_a_failed_load_leaves_the_fleet_as_it_was(make: MakeFleet, tmp_pat
         assert (await fleet.synthesise("bulk-0", task())).take.samples
 
 
-async def test_a_default_voice_there_is_not_gives_way_to_the_engines_own(make: MakeFleet) -> None:
+async def test_a_default_voice_there_is_not_gives_way_to_the_engines_own(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, default_voice="Emily.wav")
     async with running(fleet):
         await fleet.load()
         assert fleet.slots()[0].warm == {("tone", "tone")}
 
 
-async def test_idle_workers_end_and_start_again_on_demand(make: MakeFleet) -> None:
+@LOCAL
+async def test_idle_workers_end_and_start_again_on_demand(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, idle_unload_s=0.2, heartbeat_s=0.1)
     async with running(fleet):
-        await until_gone(workers())
+        await make.until_gone(make.workers())
         assert len(fleet.free_slots()) == 1
         assert fleet.free_slots()[0].warm == frozenset()
         assert fleet.waiting_for() is None
         assert (await fleet.synthesise("bulk-0", task())).take.samples
-        await until_gone(workers())
+        await make.until_gone(make.workers())
         assert (await fleet.describe(refresh=True)).voices
-        assert workers()
+        assert make.workers()
 
 
-async def test_an_engine_that_cannot_be_had_says_so_at_start(make: MakeFleet) -> None:
+async def test_an_engine_that_cannot_be_had_says_so_at_start(make: Backend) -> None:
     fleet = make(engine="nonesuch")
     with pytest.raises(EngineError, match=r"nonesuch.*piper"):
         await fleet.start()
     await fleet.stop(0)
-    assert workers() == set()
+    assert make.workers() == set()
 
 
-async def test_stop_lets_segments_finish_within_the_grace_and_leaves_no_process(make: MakeFleet) -> None:
+async def test_stop_lets_segments_finish_within_the_grace_and_leaves_no_process(make: Backend) -> None:
     fleet = make()
     async with running(fleet):
         short = asyncio.create_task(fleet.synthesise("express", task("x" * 40, "tone-slow")))
@@ -317,7 +368,7 @@ async def test_stop_lets_segments_finish_within_the_grace_and_leaves_no_process(
         assert (await short).take.samples
         with pytest.raises(Unavailable, match="stopping"):
             await endless
-        assert workers() == set()
+        await make.until_gone(make.workers())
         assert fleet.free_slots() == []
         assert fleet.waiting_for() == "server stopping"
         with pytest.raises(Unavailable):
@@ -338,8 +389,9 @@ def chirps(**changes: Any) -> SynthesisTask:
     return task(**{"engine": "chirp", "voice": "lark"} | changes)
 
 
+@LOCAL  # the plug-in is not installed on nodes
 @pytest.mark.usefixtures("chirp")
-async def test_a_slot_speaks_with_each_engine_that_is_offered(make: MakeFleet) -> None:
+async def test_a_slot_speaks_with_each_engine_that_is_offered(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, others=("chirp",))
     async with running(fleet):
         assert fleet.engines() == ["tone", "chirp"]
@@ -354,8 +406,9 @@ async def test_a_slot_speaks_with_each_engine_that_is_offered(make: MakeFleet) -
         assert {("tone", "tone-chars"), ("chirp", "lark")} <= fleet.slots()[0].warm
 
 
+@LOCAL  # the plug-in is not installed on nodes
 @pytest.mark.usefixtures("chirp")
-async def test_one_slot_speaks_one_segment_whatever_the_engine(make: MakeFleet) -> None:
+async def test_one_slot_speaks_one_segment_whatever_the_engine(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, others=("chirp",))
     async with running(fleet):
         first = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
@@ -366,7 +419,7 @@ async def test_one_slot_speaks_one_segment_whatever_the_engine(make: MakeFleet) 
         assert (await first).take.samples
 
 
-async def test_an_engine_that_is_not_offered_is_named_with_those_that_are(make: MakeFleet) -> None:
+async def test_an_engine_that_is_not_offered_is_named_with_those_that_are(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
         with pytest.raises(NotFound, match="no engine 'chirp' here; there are tone"):
@@ -376,7 +429,7 @@ async def test_an_engine_that_is_not_offered_is_named_with_those_that_are(make: 
             await fleet.synthesise("bulk-0", chirps())
 
 
-async def test_an_engine_that_cannot_be_had_says_why_and_the_others_go_on(make: MakeFleet) -> None:
+async def test_an_engine_that_cannot_be_had_says_why_and_the_others_go_on(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, others=("gone",))
     async with running(fleet):
         with pytest.raises(EngineError, match="'gone' is not one of"):
@@ -387,8 +440,9 @@ async def test_an_engine_that_cannot_be_had_says_why_and_the_others_go_on(make: 
         assert (await fleet.synthesise("bulk-0", task())).take.samples
 
 
+@LOCAL  # the plug-in is not installed on nodes
 @pytest.mark.usefixtures("chirp")
-async def test_another_engine_can_become_the_active_one(make: MakeFleet, tmp_path: Path) -> None:
+async def test_another_engine_can_become_the_active_one(make: Backend, tmp_path: Path) -> None:
     fleet = make(bulk_slots=1, express_threads=None)
     async with running(fleet):
         old = asyncio.create_task(fleet.synthesise("bulk-0", task("x" * 60, "tone-slow")))
@@ -402,8 +456,9 @@ async def test_another_engine_can_become_the_active_one(make: MakeFleet, tmp_pat
         assert (await fleet.synthesise("bulk-0", task())).take.samples, "the old engine is loaded beside"
 
 
+@LOCAL  # the plug-in is not installed on nodes
 @pytest.mark.usefixtures("chirp")
-async def test_an_engine_of_few_processes_stays_in_the_first_slots_for_the_mass(make: MakeFleet) -> None:
+async def test_an_engine_of_few_processes_stays_in_the_first_slots_for_the_mass(make: Backend) -> None:
     setups = {"chirp": EngineSetup(device="cpu", processes=1)}
     fleet = make(bulk_slots=2, express_threads=1, others=("chirp",), setups=setups)
     async with running(fleet):
@@ -412,15 +467,16 @@ async def test_an_engine_of_few_processes_stays_in_the_first_slots_for_the_mass(
         assert (await fleet.synthesise("bulk-0", chirps())).take.samples
 
 
+@LOCAL  # the plug-in is not installed on nodes
 @pytest.mark.usefixtures("chirp")
-async def test_above_the_memory_budget_idle_engines_end_the_active_one_last(make: MakeFleet) -> None:
+async def test_above_the_memory_budget_idle_engines_end_the_active_one_last(make: Backend) -> None:
     fleet = make(bulk_slots=1, express_threads=None, others=("chirp",), memory_budget_bytes=1, heartbeat_s=0.1)
     await fleet.start()
     try:
         changes = Changes(fleet)
         await changes.until(lambda: bool(fleet.free_slots()))
         assert (await fleet.synthesise("bulk-0", chirps())).take.samples
-        await until_gone(workers())
+        await make.until_gone(make.workers())
         assert fleet.slots()[0].warm == frozenset()
         assert (await fleet.synthesise("bulk-0", task())).take.samples, "they come back on demand"
     finally:

@@ -90,6 +90,7 @@ async def run(block: Block, folder: Path, server: Server) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "RHAPSODE_DATA_DIR": str(data_dir),
         "RHAPSODE_ENGINE__NAME": "tone",
+        "RHAPSODE_ENGINE__ALSO": "",
         "RHAPSODE_LIMITS__MIN_FREE_DISK_MB": "0",
     }
     process = await asyncio.create_subprocess_exec(

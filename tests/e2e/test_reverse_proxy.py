@@ -6,12 +6,14 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
+from rhapsode.client import AsyncClient
 from tests.integration.test_voices_api import recording
 from tests.proxying import PREFIX, Proxy, proxying
 from tests.serving import Server, serving, settings_for
@@ -102,6 +104,13 @@ async def test_news_and_sound_come_as_they_are_made(site: Site) -> None:
         assert json.loads(await socket.recv())["job_id"] == job_id
     assert (await site.server.status(job_id))["status"] == "running"
     await site.http.delete(f"/tts/{job_id}")
+
+
+async def test_our_own_client_goes_through(site: Site, tmp_path: Path) -> None:
+    async with AsyncClient(site.proxy.url, verify=site.proxy.tls) as client:
+        job_id = await client.submit("Hello through a proxy.")
+        assert [event.type async for event in client.events(job_id)][-1] == "job.completed"
+        assert await client.download(job_id, tmp_path / "a.wav") == (tmp_path / "a.wav").stat().st_size
 
 
 async def test_a_client_that_leaves_takes_its_job_along(site: Site) -> None:

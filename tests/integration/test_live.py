@@ -46,7 +46,7 @@ async def test_job_that_was_streamed_to_its_end_completes(server: Server):
 async def test_client_that_leaves_before_the_first_take_cancels_the_job(server: Server):
     reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
     body = b'{"text": "%s", "predefined_voice_id": "tone-slow", "stream": true, "chunk_size": 500}' % (b"word " * 90)
-    writer.write(b"POST /tts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    writer.write(b"POST /tts HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     await writer.drain()
     job = None
     while job is None:
@@ -79,7 +79,7 @@ async def test_client_that_leaves_in_the_middle_of_its_body_is_no_error(
     server: Server, caplog: pytest.LogCaptureFixture
 ):
     _, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
-    writer.write(b"POST /tts HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    writer.write(b"POST /tts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
     await writer.drain()
     assert (await server.http.get("/livez")).status_code == 200
     writer.close()

@@ -68,6 +68,13 @@ async def test_what_was_done_is_counted(server: Server) -> None:
     assert value(found, http, **gone) == 1
 
 
+async def test_below_a_path_of_a_proxy_routes_have_the_same_names(tmp_path: Path) -> None:
+    async with serving(settings_for(tmp_path, server__root_path="/speech")) as below:
+        await below.http.get("/speech/tts")
+        of = {"http_request_method": "GET", "http_route": "/tts", "http_response_status_code": "200"}
+        assert value(await samples(below), "http_server_request_duration_seconds_count", **of) == 1
+
+
 async def test_nothing_that_is_sent_becomes_a_label(server: Server) -> None:
     await server.http.get("/canary-path")
     await server.http.request("CANARY", "/tts")

@@ -102,6 +102,7 @@ async def test_each_format_begins_before_its_end_is_made(client: AsyncOpenAI, se
     ) as answer:
         assert await anext(answer.iter_bytes())
         job = answer.headers["x-job-id"]
+        assert answer.headers["x-accel-buffering"] == "no"
         assert (await server.status(job))["status"] == "running"
     assert (await server.until(job, "cancelled", "completed"))["status"] == "cancelled"
 

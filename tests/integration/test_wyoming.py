@@ -1,6 +1,7 @@
 """Wyoming, with the client library that Home Assistant uses."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeStopped, SynthesizeVoice
+from zeroconf import ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from rhapsode.errors import ConfigError
 from tests.browser.site import free_port
@@ -143,6 +146,52 @@ async def test_only_allowed_addresses_are_answered(tmp_path: Path) -> None:
         await client.write_event(Describe().event())
         with pytest.raises((ConnectionError, AssertionError)):
             assert await client.read_event() is not None
+
+
+async def test_it_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
+    port = free_port()
+    async with serving(settings_for(tmp_path, wyoming__port=port)):
+        with pytest.raises(ConnectionRefusedError):
+            await AsyncTcpClient("127.0.0.1", port).connect()
+
+
+async def test_it_listens_where_it_is_told_whatever_http_does(tmp_path: Path) -> None:
+    changes = {"wyoming__host": "127.0.0.2", "wyoming__allowed": "127.0.0.0/8"}
+    async with answering(tmp_path, **changes) as (server, port), AsyncTcpClient("127.0.0.2", port) as client:
+        assert "127.0.0.1" in server.url
+        await client.write_event(Ping(text="here?").event())
+        assert Pong.from_event(await client.read_event()).text == "here?"
+        with pytest.raises(ConnectionRefusedError):
+            await AsyncTcpClient("127.0.0.1", port).connect()
+
+
+def has_multicast() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(("224.0.0.251", 5353)) == 0
+
+
+@pytest.mark.skipif(not has_multicast(), reason="this machine has no network")
+async def test_home_assistant_finds_it_by_itself(tmp_path: Path) -> None:
+    kind, seen = "_wyoming._tcp.local.", asyncio.Queue[tuple[str, ServiceStateChange]]()
+
+    def changed(zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        seen.put_nowait((name, state_change))
+
+    async with AsyncZeroconf() as network, asyncio.timeout(30):
+        browser = AsyncServiceBrowser(network.zeroconf, kind, handlers=[changed])
+        async with answering(tmp_path, wyoming__host="0.0.0.0") as (_, port):
+            while True:
+                name, _ = await seen.get()
+                service = AsyncServiceInfo(kind, name)
+                if await service.async_request(network.zeroconf, 3_000) and service.port == port:
+                    break
+            assert name.startswith("rhapsode-")
+            async with AsyncTcpClient(service.parsed_addresses()[0], port) as client:
+                await client.write_event(Describe().event())
+                assert Info.from_event(await client.read_event()).tts
+        while (name, ServiceStateChange.Removed) != await seen.get():  # and is told when it ends
+            pass
+        await browser.async_cancel()
 
 
 async def test_an_address_in_use_is_said(tmp_path: Path) -> None:

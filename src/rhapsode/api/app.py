@@ -4,6 +4,7 @@ import asyncio
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from rhapsode.api import (
     errors,
@@ -41,6 +42,34 @@ from rhapsode.config_file import ConfigFile
 from rhapsode.jobs.event_stream import Owners
 from rhapsode.jobs.service import JobService
 
+_PARTS = (
+    routes_speech,
+    routes_openai,
+    routes_events,
+    routes_plan,
+    routes_batches,
+    routes_history,
+    routes_jobs,
+    routes_voices,
+    routes_uploads,
+    routes_engines,
+    routes_settings,
+    routes_keys,
+    routes_session,
+    routes_segments,
+    routes_redo,
+    routes_timeline,
+    routes_webhooks,
+    routes_health,
+    routes_metrics,
+    routes_page,  # last: it has an address for all that is left
+)
+
+
+def routes() -> list[Route]:
+    """Everything that is answered over HTTP, in the order in which addresses are compared."""
+    return [route for part in _PARTS for route in part.router.routes if isinstance(route, Route)]
+
 
 def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> FastAPI:
     """Build the application around a running service; whoever calls this starts and stops the service.
@@ -63,32 +92,11 @@ def create_app(loaded: Loaded, service: JobService, local_token: str = "") -> Fa
     app.add_middleware(Cors, gate=gate)
     app.add_middleware(Guard, gate=gate)
     app.add_middleware(RequestId)
-    app.add_middleware(RootPath, root=settings.server.root_path)
     app.add_middleware(routes_metrics.Measure, metrics=service.shop.metrics)
-    errors.install(app)
-    for routes in (
-        routes_speech,
-        routes_openai,
-        routes_events,
-        routes_plan,
-        routes_batches,
-        routes_history,
-        routes_jobs,
-        routes_voices,
-        routes_uploads,
-        routes_engines,
-        routes_settings,
-        routes_keys,
-        routes_session,
-        routes_segments,
-        routes_redo,
-        routes_timeline,
-        routes_webhooks,
-        routes_health,
-        routes_metrics,
-        routes_page,  # last: it has an address for all that is left
-    ):
-        app.include_router(routes.router)
+    app.add_middleware(RootPath, root=settings.server.root_path)
+    errors.install(app, routes())
+    for part in _PARTS:
+        app.include_router(part.router)
     openapi.install(app)
     return app
 

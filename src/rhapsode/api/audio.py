@@ -26,6 +26,11 @@ from rhapsode.model import AudioFormat, Job, JobStatus
 
 AS_IT_COMES = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Headers of what is sent while it is made: neither kept nor held back on the way."""
+AUDIO: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The audio.", "content": {content_type(name): {} for name in AudioFormat}},
+    206: {"description": "Part of it."},
+}
+"""What OpenAPI says of answers that are audio."""
 _RETRY_AFTER_S = 2
 _NEW_S = 60.0
 """Reading a result so soon behind its making does not move its expiry."""

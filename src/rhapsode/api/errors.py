@@ -87,13 +87,22 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
 
-def install(app: FastAPI) -> None:
-    """Turn everything that is raised on purpose into its problem document."""
+def install(app: FastAPI, routes: Sequence[Route]) -> None:
+    """Turn everything that is raised on purpose into its problem document.
+
+    Args:
+        app: What may raise.
+        routes: All there are, to say which methods an address has.
+    """
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        return _on_http(request, error, routes)
+
     handlers: Mapping[type[Exception], Handler] = {
         RhapsodeError: _on_ours,
         ValidationError: _on_validation,
         RequestValidationError: _on_validation,
-        HTTPException: _on_http,
+        HTTPException: on_http,
         Exception: _on_bug,
     }
     for kind, handler in handlers.items():
@@ -164,21 +173,16 @@ def pointers_of(error: Exception) -> list[dict[str, str]]:
     return found
 
 
-async def _on_http(request: Request, error: Exception) -> JSONResponse:
+def _on_http(request: Request, error: Exception, routes: Sequence[Route]) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    headers = {"Allow": _methods_of(request)} if error.status_code == _NOT_ALLOWED else error.headers
+    headers = error.headers
+    if error.status_code == _NOT_ALLOWED:  # Starlette knows the methods of the first route alone that fits
+        fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in fitting if route.path == fitting[0].path for method in route.methods or ()}
+        headers = {"Allow": ", ".join(sorted(methods))}
     return problem(error.status_code, code, str(error.detail), headers=headers)
-
-
-def _methods_of(request: Request) -> str:
-    """All methods that the address has: Starlette knows those of its first route alone."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

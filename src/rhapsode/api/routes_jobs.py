@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import live_response, rendition_response, result_response
+from rhapsode.api.audio import AUDIO, live_response, rendition_response, result_response
 from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.errors import job_failed, problem
 from rhapsode.api.prefer import applied, until_ended
@@ -83,7 +83,7 @@ async def change(job_id: str, body: JobPatch, request: Request, ctx: Ctx, caller
 
 
 @router.head("/result", include_in_schema=False)
-@router.get("/result")
+@router.get("/result", response_class=Response, responses=AUDIO)
 async def result(
     job_id: str,
     request: Request,
@@ -109,7 +109,7 @@ async def result(
 
 
 @router.head("/audio", include_in_schema=False)
-@router.get("/audio")
+@router.get("/audio", response_class=Response, responses=AUDIO)
 async def audio(
     job_id: str,
     request: Request,

@@ -1,5 +1,6 @@
 """``GET /metrics``, and the measure of every request."""
 
+import math
 import time
 
 from fastapi import APIRouter, Request, Response
@@ -43,7 +44,10 @@ async def _look(found: Metrics, service: JobService) -> None:
     for check, state in (await service.readiness()).items():
         found.ready.labels(check).set(state == "ok")
     for name, store in (("takes", shop.takes), ("results", shop.results)):
-        space = await store.free_bytes()
+        try:
+            space: float | None = await store.free_bytes()
+        except OSError:  # which "ready" tells of
+            space = math.nan
         if space is not None:
             found.disk_free.labels(name).set(space)
 

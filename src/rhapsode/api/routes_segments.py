@@ -1,12 +1,12 @@
 """A job piece by piece: its segments, what became of each, and how it sounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from rhapsode.api.audio import disposition, job_headers, unfinished
+from rhapsode.api.audio import AUDIO, disposition, job_headers, unfinished
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Context, Ctx, Reader, root_of
 from rhapsode.api.errors import problem
@@ -25,10 +25,6 @@ router = APIRouter(prefix="/tts/{job_id}/segments", tags=["segments"])
 _MOST = 1000
 _LAST = 10**9
 _FORMATS = tuple(name for name in AudioFormat if name is not AudioFormat.PCM)
-_AUDIO: Mapping[int | str, Mapping[str, object]] = {
-    200: {"description": "The audio.", "content": {content_type(name): {} for name in _FORMATS}},
-    206: {"description": "Part of it."},
-}
 
 
 @router.get("", responses={200: {"model": Segments}})
@@ -58,7 +54,7 @@ async def segments(
 
 
 @router.head("/{n}/audio", include_in_schema=False)
-@router.get("/{n}/audio", response_class=Response, responses={key: dict(value) for key, value in _AUDIO.items()})
+@router.get("/{n}/audio", response_class=Response, responses=AUDIO)
 async def segment_audio(
     job_id: str,
     n: str,

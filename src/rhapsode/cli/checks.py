@@ -10,22 +10,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
+import httpx
 import numpy as np
 import psutil
 
+from rhapsode.api.routes_page import web_folder
 from rhapsode.audio.encode import FileEncoder
+from rhapsode.cli.checks_data import check_data
 from rhapsode.cli.connection import local_client
 from rhapsode.cli.engine import try_engine
+from rhapsode.cli.finding import Finding, Verdict
 from rhapsode.cli.options import human_size, human_time
-from rhapsode.compose import fleet_options, open_shop
+from rhapsode.compose import fleet_options
 from rhapsode.config import Loaded
-from rhapsode.datadir import DataDirLock, running_url
-from rhapsode.errors import DataDirInUse, RhapsodeError
+from rhapsode.datadir import read_holder, running_url
+from rhapsode.errors import RhapsodeError
 from rhapsode.fleet.base import find_voice
 from rhapsode.model import AudioFormat
 from rhapsode.server import listen
@@ -40,25 +42,6 @@ _WORKER_MB = 350
 _RATE = 22_050
 
 
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    mend: str = ""
-    """What to do about it; empty when all is well."""
-
-
 def examine(loaded: Loaded) -> Iterator[Finding]:
     """Every check in turn; one that breaks is a failure of what it looked at."""
     settings = loaded.settings
@@ -68,7 +51,9 @@ def examine(loaded: Loaded) -> Iterator[Finding]:
         ("machine", lambda: _machine(settings)),
         ("configuration", lambda: _configuration(loaded)),
         ("data directory", lambda: _data_directory(settings)),
+        ("permissions, ledger and clock", lambda: check_data(settings)),
         ("server", lambda: _server(settings)),
+        ("page", lambda: _page(settings)),
         ("codecs", _codecs),
         ("engine", lambda: _engine(settings)),
     )
@@ -170,10 +155,27 @@ def _server(settings: Settings) -> Iterator[Finding]:
         mend = "" if alive else "it may be starting or stopping; if it stays so, end it and start it again"
         found = f"{'answers' if alive else 'does not answer'} at {url}"
         yield Finding("server", Verdict.OK if alive else Verdict.FAIL, found, mend)
+        if alive:
+            yield _version(url)
         return
-    yield Finding("server", Verdict.OK, "none runs on this data directory")
+    killed = read_holder(settings.data_dir).get("pid")
+    left = f"; the last one (process {killed}) was killed, its work goes on at the next start" if killed else ""
+    yield Finding("server", Verdict.OK, f"none runs on this data directory{left}")
     yield _port(settings)
-    yield _ledger(settings)
+
+
+def _version(url: str) -> Finding:
+    """Whether the server that runs is the one that is installed."""
+    own = importlib.metadata.version("rhapsode")
+    try:
+        runs = httpx.get(f"{url}/openapi.json", verify=not url.startswith("https"), timeout=10).json()["info"][
+            "version"
+        ]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return Finding("version", Verdict.WARN, f"the server does not tell its version ({type(error).__name__})")
+    if runs == own:
+        return Finding("version", Verdict.OK, own)
+    return Finding("version", Verdict.WARN, f"the server runs {runs}, installed is {own}", "start the server again")
 
 
 def _port(settings: Settings) -> Finding:
@@ -185,23 +187,18 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", Verdict.OK, f"{where} is free")
 
 
-def _ledger(settings: Settings) -> Finding:
-    path = settings.data_dir / "ledger.db"
-    if not path.exists():
-        return Finding("ledger", Verdict.OK, "not made yet")
-
-    async def count() -> str:
-        async with open_shop(settings) as shop:
-            jobs = (await shop.ledger.counts()).jobs
-        return ", ".join(f"{number} {status}" for status, number in sorted(jobs.items()) if number) or "no jobs"
-
-    try:
-        with DataDirLock(settings.data_dir):
-            return Finding("ledger", Verdict.OK, asyncio.run(count()))
-    except DataDirInUse as error:
-        return Finding("ledger", Verdict.WARN, str(error), "run doctor again when the server answers")
-    except RhapsodeError as error:
-        return Finding("ledger", Verdict.FAIL, str(error), f"move {path} away, or restore it from a backup")
+def _page(settings: Settings) -> Iterator[Finding]:
+    own = settings.ui.directory
+    index = (own or web_folder()) / "index.html"
+    if index.is_file():
+        yield Finding("page", Verdict.OK, str(own) if own else "built")
+    else:
+        mend = (
+            "correct ui.directory"
+            if own
+            else "./start.sh, or python scripts/page.py, or install a wheel; the API works without"
+        )
+        yield Finding("page", Verdict.FAIL if own else Verdict.WARN, f"{index} is missing", mend)
 
 
 def _codecs() -> Iterator[Finding]:

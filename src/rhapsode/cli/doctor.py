@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from rhapsode.cli.checks import Finding, Verdict, examine
+from rhapsode.cli.checks import examine
+from rhapsode.cli.finding import Finding, Verdict
 from rhapsode.cli.options import EXIT_FAILED, Options, print_json
 
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}

@@ -23,6 +23,7 @@ _GONE = (404, 410)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; its extension says the format.")
 @click.option("--format", "audio_format", type=click.Choice(sorted(set(FORMATS.values()))), help="Format of the file.")
 @click.option("--voice", help="Voice to speak with; see: rhapsode voices.")
+@click.option("--engine", help="Engine to speak with.")
 @click.option("--speed", type=float, help="Speed; 2 is twice as fast.")
 @click.option("--seed", type=int, help="Same seed, same samples.")
 @click.option("--language", help="Language of the text.")
@@ -39,6 +40,7 @@ def speak_command(
     output: Path | None,
     audio_format: str | None,
     voice: str | None,
+    engine: str | None,
     speed: float | None,
     seed: int | None,
     language: str | None,
@@ -57,7 +59,7 @@ def speak_command(
         options.warn(warning)
     source = read_source(what, text, encoding, sys.stdin.buffer)
     target, chosen = choose_output(output, audio_format, loaded.settings.audio_output.format, source.name)
-    how = SpeechOptions(voice, chosen, speed, seed, language, chunk_size, temperature, priority)
+    how = SpeechOptions(voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine)
     order = Order(source.text, how, target)
     with Connection(options) as connection, shown_progress(options.console) as watch:
         work = Speaking(options, connection, order, order.key(_defaults(loaded.settings)), watch, fresh)

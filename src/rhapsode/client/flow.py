@@ -5,6 +5,7 @@
 """
 
 import functools
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
@@ -103,7 +104,7 @@ def _reaching(url: str) -> Iterator[None]:
         raise Unreachable(f"no answer from {url}: {reason}") from error
 
 
-def _options(url: str, verify: bool, api_key: str | None) -> dict[str, Any]:
+def _options(url: str, verify: ssl.SSLContext | bool, api_key: str | None) -> dict[str, Any]:
     """Arguments of both kinds of httpx clients.
 
     Raises:
@@ -262,7 +263,7 @@ class Blocking:
 
     Args:
         url: Where the server answers, with its root path if it has one.
-        verify: Whether an HTTPS certificate must be trusted; False only for a server of this very user on this machine.
+        verify: Which HTTPS certificates are trusted; False trusts any: only for a server of this very user on this machine.
         api_key: Sent with every request; None: none.
         transport: Another way to carry requests, for tests.
         sleep: Waits between polls and tries, seconds.
@@ -274,7 +275,7 @@ class Blocking:
     def __init__(
         self,
         url: str,
-        verify: bool = True,
+        verify: ssl.SSLContext | bool = True,
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -311,7 +312,7 @@ class Awaiting:
 
     Args:
         url: Where the server answers, with its root path if it has one.
-        verify: Whether an HTTPS certificate must be trusted.
+        verify: Which HTTPS certificates are trusted.
         api_key: Sent with every request; None: none.
         transport: Another way to carry requests, for tests.
         sleep: Waits between polls and tries, seconds.
@@ -323,7 +324,7 @@ class Awaiting:
     def __init__(
         self,
         url: str,
-        verify: bool = True,
+        verify: ssl.SSLContext | bool = True,
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,

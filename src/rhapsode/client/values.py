@@ -270,6 +270,7 @@ class SpeechOptions:
     """A recording to speak like, instead of a predefined voice."""
     tags: tuple[str, ...] | None = None
     webhook_url: str | None = None
+    engine: str | None = None
 
     def body(self, text: str) -> dict[str, object]:
         """The request's body. ``output_format`` is always there: its absence would mean WAV."""

@@ -5,8 +5,7 @@ Imports no model library, so that the command line can use it.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +21,11 @@ MODEL = "onnx/model_quantized.onnx"
 """Eight bits: 92 MB, and on a CPU as fast as the large one is not."""
 STYLE = 256
 """Numbers of one style vector."""
-_VOICE = re.compile(r"[a-z][fm]_[a-z0-9_]+")
+VOICE_NAME = re.compile(r"[a-z][fm]_[a-z0-9_]+")
 """Language, sex, name: ``af_heart``."""
 
 Table = NDArray[np.float32]
 """Style vectors of a voice by number of phonemes, shape (n, 256)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """What was found."""
-
-    model: Path
-    voices: Mapping[str, Table]
 
 
 def folders(voices_dir: Path, model_cache: Path) -> Sequence[Path]:
@@ -124,6 +115,19 @@ def download(model_cache: Path, voices: Sequence[str] = ()) -> Path:
         ) from error
 
 
+def remove(model_cache: Path, voice: str) -> None:
+    """Delete a voice that was fetched.
+
+    Raises:
+        NotFound: It was not fetched.
+    """
+    path = model_cache / FOLDER / "voices" / f"{voice}.bin"
+    if not path.is_file():
+        here = ", ".join(sorted(file.stem for file in path.parent.glob("*.bin"))) or "none"
+        raise NotFound(f"voice {voice!r} was not fetched from the hub; those that were: {here}", "voice")
+    path.unlink()
+
+
 def _is_archive(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"PK"
@@ -133,7 +137,7 @@ def _names_in(path: Path) -> list[str]:
     try:
         if _is_archive(path):
             with np.load(path, allow_pickle=False) as archive:
-                return [name for name in archive.files if _VOICE.fullmatch(name)]
-        return [path.stem] if _VOICE.fullmatch(path.stem) and path.stat().st_size >= STYLE * 4 else []
+                return [name for name in archive.files if VOICE_NAME.fullmatch(name)]
+        return [path.stem] if VOICE_NAME.fullmatch(path.stem) and path.stat().st_size >= STYLE * 4 else []
     except (OSError, ValueError):
         return []

@@ -150,7 +150,7 @@ class Fleet(Protocol):
         ...
 
     def free_slots(self) -> Sequence[Slot]:
-        """Slots that can take a segment now, of one of their ``engines``. Empty while unloaded."""
+        """Slots that can take a segment now, of one of their ``engines``, express ones first. Empty while unloaded."""
         ...
 
     def slots(self) -> Sequence[Slot]:
@@ -163,6 +163,14 @@ class Fleet(Protocol):
 
     def known(self, engine: str) -> EngineDescription | None:
         """The engine as it last described itself, without asking; None before its first time, or when that failed."""
+        ...
+
+    def express_slots(self) -> Sequence[Slot]:
+        """Those of :meth:`slots` that are express."""
+        ...
+
+    def expect(self, segments: int) -> None:
+        """About so many segments wait for a slot: a fleet that can grow and shrink heeds it."""
         ...
 
     def waiting_for(self, engine: str | None = None) -> str | None:

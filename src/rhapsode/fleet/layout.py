@@ -1,7 +1,7 @@
 """How the local fleet is laid out: its slots, and the processes behind them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class LocalFleetOptions:
     clips_dir: Path | None = None
     others: tuple[str, ...] = ()
     setups: Mapping[str, EngineSetup] = field(default_factory=dict)
+    interpreters: Callable[[], Mapping[str, Path]] = dict
+    """Interpreters of engines that have an environment of their own, by engine; asked at each start of a worker."""
     nice: int = 10
     """Of the bulk processes."""
     python: str = sys.executable
@@ -85,5 +87,6 @@ def process_options(options: LocalFleetOptions, member: Member, seat: Seat, plac
         heartbeat_s=options.heartbeat_s,
         clips_dir=str(options.clips_dir) if options.clips_dir else None,
     )
-    python = setup.python or options.python
+    own = None if setup.python else options.interpreters().get(member.name)
+    python = setup.python or str(own or options.python)
     return ProcessOptions(str(seat), python, start, options.start_timeout_s, options.heartbeat_timeout_s)

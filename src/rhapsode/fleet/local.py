@@ -87,6 +87,13 @@ class LocalFleet:
         member = self._crew.get(engine)
         return member.description if member else None
 
+    def express_slots(self) -> Sequence[Slot]:
+        """See the contract."""
+        return [slot for slot in self.slots() if slot.express]
+
+    def expect(self, segments: int) -> None:
+        """See the contract; a machine has the cores that it has."""
+
     def waiting_for(self, engine: str | None = None) -> str | None:
         """See the contract."""
         member = self._crew.get(engine or self._options.engine)

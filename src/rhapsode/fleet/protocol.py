@@ -119,7 +119,7 @@ _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _messages: msgspec.msgpack.Decoder[Reply | Heartbeat] = msgspec.msgpack.Decoder(Reply | Heartbeat)
 
 
-def frame(message: Request | Reply | Heartbeat) -> bytearray:
+def frame(message: msgspec.Struct) -> bytearray:
     """The bytes of one message, length first.
 
     Raises:

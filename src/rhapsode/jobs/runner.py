@@ -149,6 +149,11 @@ class JobRun:
         """Whether a segment could be given away now."""
         return bool(self._ready)
 
+    @property
+    def ready(self) -> int:
+        """How many segments are at hand that could be given away now."""
+        return len(self._ready)
+
     def next_ready(self) -> SegmentState | None:
         """Take out the next segment: the first that a listener waits for, else the first in the text."""
         if not self._ready:

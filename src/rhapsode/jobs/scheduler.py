@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from rhapsode.errors import NotFound, SynthesisError, Unavailable
 from rhapsode.fleet.base import Slot
@@ -27,8 +28,12 @@ from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, Segmen
 
 log = logging.getLogger(__name__)
 
-_MAX_RUNS = 64
-"""Jobs held activated at once; one that gives way loses only what the ledger can rebuild."""
+_MIN_RUNS, _MAX_RUNS = 64, 2048
+"""Jobs held activated at once, one for each slot between these bounds; one that gives way loses only what the ledger can rebuild."""
+_AT_ONCE = 64
+"""Slots that are filled in one go; then others have a turn."""
+_EXPECT_S = 0.2
+"""How often the fleet is told how much waits."""
 _MAX_ACTIVATING = 8
 _FRESH_S = 5.0
 """A job this young gets its first segment from the express process: somebody may be waiting for the first sound."""
@@ -89,7 +94,7 @@ class Scheduler:
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
         self._runs: dict[str, JobRun] = {}
         self._activating: dict[str, asyncio.Task[None]] = {}
-        self._fresh: deque[tuple[float, str]] = deque(maxlen=_MAX_RUNS)
+        self._fresh: deque[tuple[float, str]] = deque(maxlen=_MIN_RUNS)
         self._busy: set[str] = set()
         self._hungry: dict[str, set[object]] = {}
         self._pulls: dict[str, int] = {}
@@ -97,6 +102,8 @@ class Scheduler:
         self._speaking: set[asyncio.Task[None]] = set()
         self.attempts = Attempts(shop, options.segment_failures, options.max_retries, self)
         self.overview = Overview(self.attempts.pace)
+        self._expecting: asyncio.TimerHandle | None = None
+        self._kicking = False
         self._disk_full = False
         self._stopping = False
 
@@ -108,7 +115,7 @@ class Scheduler:
         for waiting in adopted:
             self._enrol(waiting)
         await self._look_at_disk()
-        self._shop.fleet.on_change(self.kick)
+        self._shop.fleet.on_change(self._kick_soon)
         self._shop.patience.on_over(self.kick)
         self._shop.hub.listen(self._on_event)
         self._spawn(self._watch_disk())
@@ -117,6 +124,8 @@ class Scheduler:
     async def stop(self) -> None:
         """Begin nothing more, settle what was spoken, drop what is held in memory. Call after the fleet has stopped."""
         self._stopping = True
+        if self._expecting is not None:
+            self._expecting.cancel()
         if self._speaking:
             await asyncio.wait(self._speaking, timeout=_SETTLE_S)
         for task in self._tasks:
@@ -147,7 +156,7 @@ class Scheduler:
         """A job was queued (or queued again); ``head`` is what is at hand of it."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
-        if self._active() < _MAX_RUNS and job.request.engine in self._shop.fleet.engines():
+        if self._active() < self._most_runs() and job.request.engine in self._shop.fleet.engines():
             self._activate(job.id, job, head)
         self.kick()
 
@@ -234,9 +243,12 @@ class Scheduler:
                 del self._activating[job_id]
         self.kick()
 
+    def _most_runs(self) -> int:
+        return min(max(_MIN_RUNS, len(self._shop.fleet.slots())), _MAX_RUNS)
+
     def _has_room(self) -> bool:
         """Whether one more job can be activated. Of the idle ones that whose turn is furthest away gives way."""
-        if self._active() < _MAX_RUNS:
+        if self._active() < self._most_runs():
             return True
         idle = [job_id for job_id, run in self._runs.items() if run.has_ready() and not run.in_flight]
         if not idle:
@@ -293,14 +305,36 @@ class Scheduler:
             return
         fleet = self._shop.fleet
         self.order.set_engines(frozenset(fleet.engines()))
-        free = [slot for slot in fleet.free_slots() if slot.id not in self._busy]
+        free = list(islice((slot for slot in fleet.free_slots() if slot.id not in self._busy), _AT_ONCE))
+        some_left = len(free) == _AT_ONCE
         express = [slot for slot in free if slot.express]
         bulk = [slot for slot in free if not slot.express]
         while (engines := _engines(express)) and (found := self._find(_EXPRESS, engines) or self._find_fresh(engines)):
             self._give(express, *found)
-        elsewhere = _engines([slot for slot in fleet.slots() if slot.express])
+        elsewhere = _engines(fleet.express_slots())
         while (engines := _engines(bulk)) and (found := self._find_bulk(engines, elsewhere)):
             self._give(bulk, *found)
+        if some_left and not bulk:
+            self._kick_soon()
+        if self._expecting is None:
+            self._expecting = asyncio.get_running_loop().call_later(_EXPECT_S, self._expect)
+
+    def _kick_soon(self) -> None:
+        """Once for all slots that become free in one turn of the loop."""
+        if not self._kicking:
+            self._kicking = True
+            asyncio.get_running_loop().call_soon(self._kick_now)
+
+    def _kick_now(self) -> None:
+        self._kicking = False
+        self.kick()
+
+    def _expect(self) -> None:
+        """Tell the fleet about how much waits."""
+        self._expecting = None
+        if not self._stopping:
+            ready = sum(run.ready for run in self._runs.values())
+            self._shop.fleet.expect(ready + max(len(self.order) - len(self._runs), 0))
 
     def _find_bulk(self, engines: frozenset[str], express: frozenset[str]) -> tuple[JobRun, SegmentState] | None:
         """A segment for a bulk slot: work that somebody waits for comes first where no express slot can take it, else last."""
@@ -359,7 +393,7 @@ class Scheduler:
 
     def _free(self, slot: Slot) -> None:
         self._busy.discard(slot.id)
-        self.kick()
+        self._kick_soon()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())  # whoever asked for it, it is about other jobs too

@@ -236,14 +236,17 @@ class JobService:
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
         store = "ok"
-        probe = self.shop.results.scratch()
         try:
-            await asyncio.to_thread(_try_to_write, probe)
+            for one in (self.shop.takes, self.shop.results):
+                await asyncio.to_thread(_try_to_write, one.scratch())
             await self.shop.results.stat(_PROBE)
-        except (OSError, StorageAway) as error:
+        except StorageAway as error:
             store = str(error)
+        except OSError as error:  # without the path: anybody may ask
+            store = error.strerror or type(error).__name__
         return {
             "store": store,
+            "ledger": self.shop.patience.waiting_for or "ok",
             "disk": "full" if self.scheduler.disk_full else "ok",
             "workers": self.shop.fleet.waiting_for() or "ok",
         }

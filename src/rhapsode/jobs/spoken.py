@@ -23,6 +23,10 @@ class Extent:
 
 async def extent_of(ledger: Ledger, job: Job) -> Extent:
     """How far the job is spoken without a gap; all of it when it is completed."""
+    if (
+        not job.rate
+    ):  # as the job was read, nothing was spoken; what has come since lies on a timeline whose rate it does not tell
+        return Extent(0, 0)
     spoken = await ledger.spoken(job.id)
     trailing = pause_samples(job.request.pauses, spoken.last, job.rate) if spoken.last else 0
     return Extent(spoken.segments, _next_start(job, spoken) - trailing)

@@ -227,6 +227,16 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
+def require_fit(path: Path) -> None:
+    """Look at a file without writing to it.
+
+    Raises:
+        LedgerError: It is cut off, damaged, foreign or of a newer Rhapsode; names the file and the way out.
+    """
+    with _as_ledger_error(path):
+        _check(path)
+
+
 def _check(path: Path) -> None:
     """Refuse a file that is not ours or not whole, without writing to it."""
     with path.open("rb") as file:

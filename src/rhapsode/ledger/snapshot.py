@@ -22,6 +22,16 @@ class Needed:
     """Size and SHA-256 of the finished files, by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A look at a ledger."""
+
+    jobs: dict[str, int]
+    """By status, without tombstones."""
+    newest: float
+    """When it was last opened or a job last submitted, seconds since the epoch."""
+
+
 def copy_ledger(source: Path, target: Path) -> None:
     """Copy a ledger as it stands at one moment between two commits; durable on return. Its writer does not wait.
 
@@ -70,6 +80,18 @@ def needed_by(path: Path) -> Needed:
         takes = frozenset(digest for (digest,) in ledger.execute("SELECT digest FROM takes"))
         query = "SELECT result_name, result_size, result_digest FROM jobs WHERE NOT deleted AND result_name IS NOT NULL"
         return Needed(takes, {name: (size, digest) for name, size, digest in ledger.execute(query)})
+
+
+def summary_of(path: Path) -> Summary:
+    """A look at a ledger; a server may have it open.
+
+    Raises:
+        LedgerError: It cannot be read.
+    """
+    with _reading(path) as ledger:
+        jobs = dict(ledger.execute("SELECT status, COUNT(*) FROM jobs WHERE NOT deleted GROUP BY status"))
+        query = "SELECT MAX((SELECT COALESCE(MAX(opened_at), 0) FROM nodes), (SELECT COALESCE(MAX(created_at), 0) FROM jobs))"
+        return Summary(jobs, float(ledger.execute(query).fetchone()[0]))
 
 
 @contextmanager

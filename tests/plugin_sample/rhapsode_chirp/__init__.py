@@ -68,7 +68,7 @@ class ChirpEngine:
 
 def _seed(utterance: Utterance) -> int:
     key = f"{utterance.voice}/{utterance.seed}/{utterance.text}"
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def _chirp(seconds: float, pitch_hz: float) -> NDArray[np.float32]:
