@@ -68,6 +68,11 @@ async def die_at(server: ServerProcess, point: str, seed: int) -> None:
 @pytest.mark.timeout(180)
 async def test_death_between_any_two_steps_loses_nothing(make_server: MakeServer) -> None:
     server = make_server(**EARLY)
+    await server.start()
+    async with server.client() as client:  # what was promised before the first death, however soon each comes
+        for number in range(len(POINTS)):
+            await client.enqueue(**body(1 + number))
+        await server.kill()
     for number, point in enumerate(POINTS):
         await die_at(server, point, 100 * (number + 1))
     async with server.running() as client:

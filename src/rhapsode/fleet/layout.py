@@ -2,17 +2,15 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from rhapsode.fleet.base import EngineSetup
+from rhapsode.fleet.base import EngineChoice
+from rhapsode.fleet.common import EXPRESS_NICE
 from rhapsode.fleet.crew import Member
 from rhapsode.fleet.process import ProcessOptions
 from rhapsode.fleet.protocol import Start
 from rhapsode.fleet.seat import Place, Seat
-
-_EXPRESS_NICE = 3
-"""Behind the server's event loop, which must answer while this worker has all cores, and far ahead of the bulk processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +30,14 @@ def default_layout(cpu_count: int) -> Layout:
     return Layout(bulk_slots=cpu_count, bulk_threads=1, express_threads=cpu_count)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFleetOptions:
-    """How a local fleet is laid out. Times in seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFleetOptions(EngineChoice):
+    """Which engines a local fleet has, and how it is laid out. Times in seconds."""
 
-    engine: str
-    voices_dir: Path
-    model_cache: Path
     bulk_slots: int
     bulk_threads: int = 1
     express_threads: int | None = None
     """None: no express process."""
-    device: str = "auto"
-    default_voice: str | None = None
-    """Loaded ahead of need; None: the engine's first."""
-    clips_dir: Path | None = None
-    others: tuple[str, ...] = ()
-    setups: Mapping[str, EngineSetup] = field(default_factory=dict)
     interpreters: Callable[[], Mapping[str, Path]] = dict
     """Interpreters of engines that have an environment of their own, by engine; asked at each start of a worker."""
     nice: int = 10
@@ -83,7 +72,7 @@ def process_options(options: LocalFleetOptions, member: Member, seat: Seat, plac
         voices_dir=str(options.voices_dir),
         model_cache=str(options.model_cache),
         device=member.device(place, places) or options.device,
-        nice=min(_EXPRESS_NICE, options.nice) if place.express else options.nice,
+        nice=min(EXPRESS_NICE, options.nice) if place.express else options.nice,
         heartbeat_s=options.heartbeat_s,
         clips_dir=str(options.clips_dir) if options.clips_dir else None,
     )

@@ -9,17 +9,17 @@ to be good. Those of the active engine come up by themselves; others start on de
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextvars import Context
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.fleet.common import FleetLife, Phase
 from rhapsode.fleet.crew import Member, crew, described, load_default, to_end
 from rhapsode.fleet.layout import LocalFleetOptions, process_options
 from rhapsode.fleet.process import WorkerProcess
-from rhapsode.fleet.seat import Phase, Place, Seat, State
+from rhapsode.fleet.seat import Place, Seat, State
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +32,12 @@ _ASK_AGAIN_S = 30.0
 """How long an engine that could not be asked is not asked again."""
 
 
-class LocalFleet:
+class LocalFleet(FleetLife):
     """Worker processes on this machine. Implements :class:`rhapsode.fleet.base.Fleet`."""
 
     def __init__(self, options: LocalFleetOptions) -> None:
+        super().__init__()
         self._options = options
-        self._phase = Phase.NEW
         self._places = [Place(f"bulk-{n}", options.bulk_threads, False) for n in range(options.bulk_slots)]
         if options.express_threads is not None:
             self._places.insert(0, Place("express", options.express_threads, True))
@@ -46,18 +46,12 @@ class LocalFleet:
         self._crew = crew(options.engine, options.others, options.setups)
         self.deaths = 0
         """Processes that ended without being told to, since the start."""
-        self._callbacks: list[Callable[[], None]] = []
         self._candidates: set[WorkerProcess] = set()
         self._asking: dict[str, asyncio.Task[EngineDescription]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._monitor: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     # -- looking ------------------------------------------------------------------------------------------------
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """See the contract."""
-        self._callbacks.append(callback)
 
     def free_slots(self) -> Sequence[Slot]:
         """See the contract."""
@@ -249,12 +243,6 @@ class LocalFleet:
             self._replace(seat, None)
         else:
             self._free(seat)
-
-    def _require_up(self) -> None:
-        if self._phase is Phase.UNLOADED:
-            raise EngineUnloaded("the engine is unloaded")
-        if self._phase is not Phase.UP:
-            raise Unavailable(self.waiting_for() or "engine starting")
 
     # -- life of a seat -----------------------------------------------------------------------------------------
 
@@ -500,20 +488,3 @@ class LocalFleet:
                 if idle_s and seat.state is State.READY and seat.process.idle and now - seat.idle_since >= idle_s:
                     self._chill(seat)
             self._make_room(0)
-
-    def _notify(self) -> None:
-        for callback in self._callbacks:
-            callback()
-
-    def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Run ``work`` to its end, whoever waits for it or not. What it logs is about no job or request."""
-        task = asyncio.get_running_loop().create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, RhapsodeError):
-            _log.error("the fleet failed", exc_info=error)

@@ -8,13 +8,13 @@ own (:mod:`rhapsode.fleet.ray_driver`), which is begun anew for as long as there
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from enum import Enum, auto
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
+from rhapsode.fleet.common import FleetLife, Phase
 from rhapsode.fleet.ray_hired import HiredWorker, RayFleetOptions
 from rhapsode.fleet.ray_link import Hands, Link
 from rhapsode.fleet.ray_seat import Seat, State, new_seat, wanted_workers
@@ -31,24 +31,14 @@ _PATIENCE_S = 3.0
 """How long a worker may be looked for a place for before that counts as why work waits."""
 
 
-class _Phase(Enum):
-    """What the fleet as a whole is."""
-
-    NEW = auto()
-    UP = auto()
-    UNLOADED = auto()
-    STOPPED = auto()
-
-
-class RayFleet:
+class RayFleet(FleetLife):
     """Workers of a Ray cluster. Implements :class:`rhapsode.fleet.base.Fleet`."""
 
     def __init__(self, options: RayFleetOptions) -> None:
+        super().__init__()
         self._options = options
-        self._phase = _Phase.NEW
         self._seats: dict[str, Seat] = {}
         self._ready: dict[str, Seat] = {}
-        self._callbacks: list[Callable[[], None]] = []
         self._known: dict[str, EngineDescription] = {}
         self._failed: dict[str, str] = {}
         """Why an engine could not be had when it was last asked for."""
@@ -57,20 +47,15 @@ class RayFleet:
         self._waiting = 0
         self._link: Link | None = None
         self._away = ""
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._monitor: asyncio.Task[None] | None = None
         self._joining: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """See the contract."""
-        self._callbacks.append(callback)
-
     def free_slots(self) -> Sequence[Slot]:
         """See the contract."""
-        if self._phase is not _Phase.UP:
+        if self._phase is not Phase.UP:
             return []
         return [*self._express_among(self._ready), *(seat.slot for seat in self._ready.values() if not seat.express)]
 
@@ -113,20 +98,15 @@ class RayFleet:
     def expect(self, segments: int) -> None:
         """See the contract."""
         self._waiting = segments
-        if self._phase is _Phase.UP:
+        if self._phase is Phase.UP:
             self._grow()
 
     def waiting_for(self, engine: str | None = None) -> str | None:
         """See the contract."""
         if engine is not None and engine not in self.engines():
             return f"engine {engine}"
-        match self._phase:
-            case _Phase.NEW:
-                return "engine starting"
-            case _Phase.UNLOADED:
-                return "engine unloaded"
-            case _Phase.STOPPED:
-                return "server stopping"
+        if self._phase is not Phase.UP:
+            return str(self._phase.value)
         if self._away:
             return self._away
         if engine in self._failed:
@@ -142,7 +122,7 @@ class RayFleet:
         if name not in self.engines():
             raise NotFound(f"there is no engine {name!r} here; there are {', '.join(self.engines())}", "engine")
         known = self._known.get(name)
-        if known is not None and (not refresh or self._phase is not _Phase.UP):
+        if known is not None and (not refresh or self._phase is not Phase.UP):
             return known
         try:
             return await self._describe_anew(name)
@@ -155,7 +135,7 @@ class RayFleet:
     async def _describe_anew(self, engine: str) -> EngineDescription:
         live = [seat for seat in self._seats.values() if seat.worker is not None and seat.state is not State.COMING]
         seat = next((seat for seat in live if seat.state is State.READY), live[0] if live else None)
-        if self._phase is not _Phase.UP or seat is None or seat.worker is None:
+        if self._phase is not Phase.UP or seat is None or seat.worker is None:
             raise Unavailable(self.waiting_for() or "engine starting")
         self._files += 1
         worker, was_ready = seat.worker, seat.state is State.READY
@@ -218,7 +198,7 @@ class RayFleet:
         """The segment in hand is over: make the seat free, or bring up a new worker behind it."""
         cap = self._options.memory_cap_bytes
         seat.speaking = None
-        if self._phase is not _Phase.UP or self._seats.get(seat.id) is not seat:
+        if self._phase is not Phase.UP or self._seats.get(seat.id) is not seat:
             self._set(seat, State.COMING)
         elif seat.outdated:
             self._replace(seat, seat.spare)
@@ -229,12 +209,6 @@ class RayFleet:
             self._replace(seat, None)
         else:
             self._free(seat)
-
-    def _require_up(self) -> None:
-        if self._phase is _Phase.UNLOADED:
-            raise EngineUnloaded("the engine is unloaded")
-        if self._phase is not _Phase.UP:
-            raise Unavailable(self.waiting_for() or "engine starting")
 
     # -- hiring -------------------------------------------------------------------------------------------------
 
@@ -339,7 +313,7 @@ class RayFleet:
                 self._lose(seat, worker, str(error))
         finally:
             seat.coming = None
-        if self._phase is not _Phase.UP or self._seats.get(seat.id) is not seat:
+        if self._phase is not Phase.UP or self._seats.get(seat.id) is not seat:
             return
         if seat.worker is None:
             self._restart(seat)
@@ -402,7 +376,7 @@ class RayFleet:
         """Shrink when there is little to do, for ever."""
         while True:
             await asyncio.sleep(min(_TICK_S, self._options.idle_s / 2 or _TICK_S))
-            if self._phase is _Phase.UP and self._link is not None:
+            if self._phase is Phase.UP and self._link is not None:
                 self._shrink()
 
     # -- life of the cluster ------------------------------------------------------------------------------------
@@ -436,7 +410,7 @@ class RayFleet:
             seat.outdated, seat.deaths = False, 0
             if seat.state is State.READY:
                 self._set(seat, State.COMING)
-        if self._phase is _Phase.UP:
+        if self._phase is Phase.UP:
             self._come_back()
         self._notify()
 
@@ -481,7 +455,7 @@ class RayFleet:
             self._grow()
 
     def _go_up(self) -> None:
-        self._phase = _Phase.UP
+        self._phase = Phase.UP
         if self._monitor is None:
             self._monitor = asyncio.get_running_loop().create_task(self._watch(), name="fleet monitor")
 
@@ -492,7 +466,7 @@ class RayFleet:
             EngineError: The engine cannot be loaded.
             Unavailable: There is no cluster.
         """
-        if self._phase is _Phase.STOPPED:
+        if self._phase is Phase.STOPPED:
             raise Unavailable("server stopping")
         worker = await self._hire(seat, options.engine, options)
         try:
@@ -506,7 +480,7 @@ class RayFleet:
     async def load(self, choice: EngineChoice | None = None) -> None:
         """See the contract. Loaded already: every worker is replaced by a new one, after the segment it holds."""
         async with self._lock:
-            if self._phase is _Phase.STOPPED:
+            if self._phase is Phase.STOPPED:
                 raise Unavailable("server stopping")
             options = self._options
             if choice is not None:
@@ -526,7 +500,7 @@ class RayFleet:
     async def _second(self, seat: Seat, options: RayFleetOptions) -> tuple[HiredWorker, EngineDescription]:
         """A candidate beside what runs; where the cluster has no room for that, in the place of the seat's worker."""
         try:
-            if self._phase is not _Phase.UP or seat.worker is None:
+            if self._phase is not Phase.UP or seat.worker is None:
                 async with asyncio.timeout(options.start_timeout_s):
                     return await self._candidate(seat, options)
             hiring = self._spawn(self._candidate(seat, options))
@@ -541,7 +515,7 @@ class RayFleet:
                 async with asyncio.timeout(options.start_timeout_s):
                     return await hiring
             except BaseException:
-                if seat.worker is None and self._phase is _Phase.UP:
+                if seat.worker is None and self._phase is Phase.UP:
                     self._restart(seat)
                 raise
         except TimeoutError as error:
@@ -560,13 +534,13 @@ class RayFleet:
     async def unload(self) -> None:
         """See the contract."""
         async with self._lock:
-            if self._phase is _Phase.UP:
-                self._phase = _Phase.UNLOADED
+            if self._phase is Phase.UP:
+                self._phase = Phase.UNLOADED
                 await self._end_all(EngineUnloaded("the engine was unloaded"))
 
     async def stop(self, grace_s: float) -> None:
         """See the contract."""
-        self._phase = _Phase.STOPPED
+        self._phase = Phase.STOPPED
         if self._joining is not None:
             self._joining.cancel()
         speaking = [seat.speaking for seat in self._seats.values() if seat.speaking is not None]
@@ -593,20 +567,3 @@ class RayFleet:
         self._notify()
         if tasks := self._tasks - {self._joining}:
             await asyncio.wait(tasks)
-
-    def _notify(self) -> None:
-        for callback in self._callbacks:
-            callback()
-
-    def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Run ``work`` to its end, whoever waits for it or not."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, RhapsodeError):
-            _log.error("the fleet failed", exc_info=error)

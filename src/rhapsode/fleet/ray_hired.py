@@ -2,30 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rhapsode.errors import EngineError, RhapsodeError
 from rhapsode.fleet import protocol
-from rhapsode.fleet.base import EngineDescription, EngineSetup, SynthesisTask
+from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, SynthesisTask
+from rhapsode.fleet.common import EXPRESS_NICE
 from rhapsode.fleet.ray_link import Link
 from rhapsode.fleet.ray_protocol import Hire
 
-_EXPRESS_NICE = 3
-"""As on one machine: behind what answers requests, far ahead of the bulk workers."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayFleetOptions(EngineChoice):
+    """Which engines a Ray fleet has, and how it is laid out. Times in seconds."""
 
-@dataclass(frozen=True, slots=True)
-class RayFleetOptions:
-    """How a Ray fleet is laid out. Times in seconds; the fields of EngineChoice come first."""
-
-    engine: str
-    voices_dir: Path
-    model_cache: Path
-    device: str = "auto"
-    default_voice: str | None = None
-    clips_dir: Path | None = None
-    others: tuple[str, ...] = ()
-    setups: Mapping[str, EngineSetup] = field(default_factory=dict)
     address: str = "auto"
     """``auto``, ``host:port``, or ``local`` for a cluster of its own."""
     namespace: str = "rhapsode"
@@ -134,7 +123,7 @@ class HiredWorker:
                 voices_dir=voices,
                 model_cache=models,
                 device=setup.device or options.device,
-                nice=min(_EXPRESS_NICE, options.nice) if self._express else options.nice,
+                nice=min(EXPRESS_NICE, options.nice) if self._express else options.nice,
                 heartbeat_s=0.0,
                 clips_dir=clips,
             )

@@ -8,15 +8,6 @@ from rhapsode.fleet.base import Rendered, Slot
 from rhapsode.fleet.process import WorkerProcess
 
 
-class Phase(Enum):
-    """What the fleet as a whole is; the value is what work waits for meanwhile."""
-
-    NEW = "engine starting"
-    UP = None
-    UNLOADED = "engine unloaded"
-    STOPPED = "server stopping"
-
-
 class State(Enum):
     """What one seat is."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import random
+import shlex
 import struct
 import sys
 import tempfile
@@ -188,7 +189,10 @@ async def test_the_child_may_do_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, why: str
 ) -> None:
     hog = tmp_path / "hog"
-    hog.write_text(f"#!{sys.executable}\n{HOG.format(action=action)}")
+    script = tmp_path / "hog.py"
+    script.write_text(HOG.format(action=action))
+    # of a shell, since a first line that names the interpreter holds no space
+    hog.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))}\n")
     hog.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(hog))
     monkeypatch.setattr(probing, "_PATIENCE_S", 5.0 if why == "too long" else 60.0)
