@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from rhapsode.plain import require_plain
+
 
 def _setting(default: Any, text: str, unit: str = "", special: str = "", **bounds: Any) -> Any:
     """Declare one setting.
@@ -43,17 +45,27 @@ class Section(BaseModel):
         annotation = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else object
         if isinstance(value, bool) and annotation in {int, float}:
             raise ValueError("must be a number")
-        if isinstance(value, str) and get_origin(annotation) is Literal:
-            return value.strip().lower()
+        if isinstance(value, str):
+            require_plain(value)
+            if "\0" in value and annotation is not object:
+                raise ValueError("must not hold NUL characters")
+            return value.strip().lower() if get_origin(annotation) is Literal else value
         return value
 
 
 class OpenSection(Section):
-    """A section that keeps whatever it is given."""
+    """A section that keeps whatever it is given, if it is plain."""
 
     model_config = ConfigDict(extra="allow")
     member: ClassVar[type[Section] | None] = None
     """What each thing is that it is given, if that is known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: object) -> object:
+        if isinstance(given, dict):
+            require_plain(given)
+        return given
 
 
 class Server(Section):

@@ -14,9 +14,15 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from rhapsode.ledger.database import READERS
 from tests.faults.harness import ServerProcess
 
 Head = Mapping[str, str | int]
+
+LAZY_FILES = 2 * READERS
+"""Connections that read the ledger are opened when first needed, and stay: the file and its log, each."""
+LAZY_THREADS = 8
+"""The same of threads that wait for the disk."""
 
 _PROBER = """
 import http.client, json, sys, threading, time
@@ -84,17 +90,23 @@ class Usage:
     """Bytes that are theirs alone, or their share (PSS)."""
     files: int
     threads: int
+    clients: int
+    """Connections to it."""
 
 
 def usage(server: ServerProcess) -> Usage:
     """Of a server that runs."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
+    port = urlsplit(server.url).port
     everybody = [process, *process.children(recursive=True)]
     return Usage(
         memory=sum(one.memory_full_info().pss for one in everybody),
         files=process.num_fds(),
         threads=process.num_threads(),
+        clients=sum(
+            one.laddr.port == port and one.status != psutil.CONN_LISTEN for one in process.net_connections("tcp")
+        ),
     )
 
 
