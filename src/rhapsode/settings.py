@@ -45,11 +45,12 @@ class Section(BaseModel):
         annotation = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else object
         if isinstance(value, bool) and annotation in {int, float}:
             raise ValueError("must be a number")
-        if isinstance(value, str):
-            require_plain(value)
-            if "\0" in value and annotation is not object:
+        if isinstance(value, str | Path) and annotation is not object:
+            require_plain(str(value))
+            if "\0" in str(value):
                 raise ValueError("must not hold NUL characters")
-            return value.strip().lower() if get_origin(annotation) is Literal else value
+        if isinstance(value, str) and get_origin(annotation) is Literal:
+            return value.strip().lower()
         return value
 
 

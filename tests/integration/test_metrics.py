@@ -135,7 +135,7 @@ async def test_asking_often_asks_the_ledger_rarely(server: Server, monkeypatch: 
 async def test_the_runbook_names_what_there_is(server: Server) -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
     table = page[page.index("| metric |") : page.index("## Logs")]
-    cells = [re.sub(r"\{[^}]*\}", "", line.split("|")[1]) for line in table.splitlines()]
+    cells = [re.sub(r"\{[^}]*\}", "", line.split("|")[1]) for line in table.splitlines() if line]
     told = set(re.findall(r"`((?:rhapsode|http)_\w+)", " ".join(cells)))
     await server.http.get("/livez")
     families = {family.name: family.type for family in parse((await server.http.get("/metrics")).text)}
