@@ -41,7 +41,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true`` for a number, which Python takes as 1, and take choices in any case."""
+        """Refuse ``true`` for a number, which Python takes as 1, and text that no file can hold; take choices in any case."""
         annotation = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else object
         if isinstance(value, bool) and annotation in {int, float}:
             raise ValueError("must be a number")

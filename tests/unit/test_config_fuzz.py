@@ -114,6 +114,7 @@ def test_anchors_that_multiply_cost_nothing() -> None:
         "server: *a11",
         "server: {port: *a11}",
         "ui: {title: *a11}",
+        "ui_state: {last_text: *a11}",
         "tts_engine: {predefined_voices_path: *a11}",
     ):
         assert 0 < len(problem(content="\n".join([*lines, last]))) < 2_000
