@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ class Loaded:
     def host_named(self) -> bool:
         """Whether the configuration names ``server.host``, so that binding it is the operator's choice."""
         return "server.host" in self.named
+
+
+_SHOWN = reprlib.Repr()
+"""Cuts before it writes: a few lines of YAML can stand for terabytes, by anchors."""
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxlong, _SHOWN.maxother = 3, 200, 200, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,7 @@ def _from_text(text: str, path: Path, warnings: list[str]) -> dict[str, _Given]:
     """The values that the file names. A null means that the key is not set."""
     try:
         content = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"the configuration file {path} is not valid YAML: {_yaml_problem(error)}") from None
     if content is None:
         return {}
@@ -344,5 +350,5 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
 
 def _show(value: object) -> str:
     """A value for a message, cut when it is long."""
-    text = repr(value)
+    text = _SHOWN.repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

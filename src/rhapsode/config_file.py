@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from rhapsode.config import FILE_NAME, Loaded, effective, load_settings, read_file
 from rhapsode.errors import ConfigError, Forbidden
+from rhapsode.plain import require_plain
 from rhapsode.settings import UIState
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,10 @@ class ConfigFile:
             Forbidden: One of :data:`FILE_ONLY` would change.
             OSError: It cannot be written.
         """
+        try:
+            require_plain(changes)
+        except ValueError as error:
+            raise ConfigError(f"settings: {error}") from None
         with self._lock:
             rest = {key: value for key, value in changes.items() if key != _STATE}
             state = changes.get(_STATE)

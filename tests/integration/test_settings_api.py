@@ -136,6 +136,23 @@ async def test_a_wrong_value_is_named_and_nothing_is_written(server: Server) -> 
     assert file_of(server).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"ui_state": {"last_seed": NaN}}', b'{"ui_state": {"last_text": "\\ud800"}}', b'{"\\udfff": 1}', b'{"ui": {"title": "\\ud800"}}',
+        b'{"paths": {"output": "a\\u0000b"}}', b'{"x": ' + b"[" * 90_000, b'{"x": ' + b"[" * 900 + b"]" * 900 + b"}", b'{"x": ' + b"9" * 9_000,
+        b'{"x": [' + b"0," * 20_000 + b"0]}", b"\xff", b'{"a": "\xff"}',
+    ],
+)  # fmt: skip
+async def test_what_no_file_or_page_could_hold_is_refused(server: Server, body: bytes) -> None:
+    before = file_of(server).read_bytes()
+    answer = await server.http.post("/save_settings", content=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["detail"]
+    assert file_of(server).read_bytes() == before
+    assert (await server.http.get("/api/ui/initial-data")).status_code == 200
+
+
 async def test_what_the_page_remembers_lies_beside_the_file(server: Server) -> None:
     before = file_of(server).read_bytes()
     text = "A long text. " * 50_000

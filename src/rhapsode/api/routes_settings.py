@@ -73,7 +73,7 @@ async def save(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     data = await read_body(request, ctx.settings.limits.max_body_bytes)
     try:
         changes = await asyncio.to_thread(json.loads, data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the body must be a JSON object: {error}", "", 400) from None
     if not isinstance(changes, dict):
         raise InvalidInput("the body must be a JSON object", "", 400)
