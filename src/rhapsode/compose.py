@@ -10,17 +10,20 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import engine_names, missing_packages, way_to_install
+from rhapsode.engines.registry import CLONING, engine_names, missing_packages, way_to_install
+from rhapsode.environment import interpreters, missing
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.layout import LocalFleetOptions, default_layout
 from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
+from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.planner import Planner
@@ -52,6 +55,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
         nice=fleet.nice,
         python=fleet.python or sys.executable,
+        interpreters=partial(interpreters, settings.data_dir),
         start_timeout_s=fleet.start_timeout_sec,
         deadline_base_s=fleet.deadline_base_sec,
         deadline_per_char_s=fleet.deadline_per_char_sec,
@@ -96,11 +100,18 @@ def ray_fleet(settings: Settings) -> RayFleet:
 
 def installed_engines(settings: Settings) -> Mapping[str, str]:
     """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    own, absent = interpreters(settings.data_dir), missing(settings.data_dir)
     found = {}
     for name in engine_names({settings.engine.name, *settings.engine.others}):
-        own = settings.engines.run(name).python
-        found[name] = "" if own or not missing_packages(name) else way_to_install(name)
+        here = bool(settings.engines.run(name).python) or name in own or not (name in absent or missing_packages(name))
+        found[name] = "" if here else absent.get(name) or way_to_install(name)
     return found
+
+
+def _cloning(settings: Settings) -> list[str]:
+    """The engines of this package that clone, each with what there is to do to speak with it."""
+    lacking = installed_engines(settings)
+    return [f"{name} (install it: {lacking[name]})" if lacking[name] else name for name in sorted(CLONING)]
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -162,6 +173,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     ttl_s = settings.job_queue.job_ttl_hours * 3600
     ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
     takes, renditions, results = blob_stores(settings)
+    clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)  # files: the workers read them
     hub = EventHub()
     ledger.on_event(hub.publish)
     metrics = Metrics()
@@ -184,8 +196,10 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            clips=Clips(clips),
             metrics=metrics,
             installed_engines=installed_engines,
+            cloning=partial(_cloning, settings),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:
@@ -193,6 +207,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         takes.close()
         results.close()
         renditions.close()
+        clips.close()
 
 
 @asynccontextmanager

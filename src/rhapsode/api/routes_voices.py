@@ -17,6 +17,7 @@ from rhapsode.api.schemas_voices import VoiceInfo, VoiceList
 from rhapsode.errors import NotFound
 from rhapsode.fleet.base import EngineDescription
 from rhapsode.jobs.library import Recording
+from rhapsode.jobs.status import iso
 from rhapsode.model import Voice
 
 router = APIRouter(tags=["voices"])
@@ -152,6 +153,9 @@ async def _voice(ctx: Context, described: EngineDescription, voice: Voice, reque
         "language_name": language_name(voice.language),
         "sample_rate": voice.sample_rate,
         "bytes": None,
+        "consent": None,
+        "consent_statement": None,
+        "consent_at": None,
         "default": voice.id == _default(ctx, described),
         "editable": bool(await asyncio.to_thread(ctx.service.library.files_of, voice)),
         "links": _links(voice.id, request, None if active else described.info.name),
@@ -159,6 +163,7 @@ async def _voice(ctx: Context, described: EngineDescription, voice: Voice, reque
 
 
 def _recording(found: Recording, request: Request) -> dict[str, object]:
+    consent = found.consent
     return {
         "id": REFERENCE + found.filename,
         "kind": "reference",
@@ -169,6 +174,9 @@ def _recording(found: Recording, request: Request) -> dict[str, object]:
         "language_name": None,
         "sample_rate": None,
         "bytes": found.bytes,
+        "consent": "given" if consent else "unknown",
+        "consent_statement": (consent.statement or None) if consent else None,
+        "consent_at": iso(consent.at) if consent else None,
         "default": False,
         "editable": True,
         "links": _links(REFERENCE + found.filename, request),
