@@ -99,12 +99,13 @@ def ray_fleet(settings: Settings) -> RayFleet:
 
 
 def installed_engines(settings: Settings) -> Mapping[str, str]:
-    """Engines by name, with how to get what they lack; empty when they can be loaded."""
-    own, absent = interpreters(settings.data_dir), missing(settings.data_dir)
+    """Engines by name, with how to get what they lack; empty when they can be loaded. Environments under the data directory are this machine's."""
+    here = settings.fleet.kind != "ray"
+    own, absent = (interpreters(settings.data_dir), missing(settings.data_dir)) if here else ({}, {})
     found = {}
     for name in engine_names({settings.engine.name, *settings.engine.others}):
-        here = bool(settings.engines.run(name).python) or name in own or not (name in absent or missing_packages(name))
-        found[name] = "" if here else absent.get(name) or way_to_install(name)
+        loads = bool(settings.engines.run(name).python) or name in own or not (name in absent or missing_packages(name))
+        found[name] = "" if loads else absent.get(name) or way_to_install(name)
     return found
 
 

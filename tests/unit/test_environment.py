@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from rhapsode.compose import installed_engines
 from rhapsode.engines.registry import CLONING
 from rhapsode.environment import FOLDER, families, install, interpreters, missing, remove, requirements_of
 from rhapsode.errors import InvalidInput
+from rhapsode.settings import Settings
 from tests.hosted import fake_environment
 
 
@@ -63,3 +65,11 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
     assert said
     with pytest.raises(InvalidInput):
         remove(tmp_path, "pocket", said.append)
+
+
+def test_a_cluster_has_nothing_of_this_machine(tmp_path: Path) -> None:
+    python = fake_environment(tmp_path, "pocket")
+    assert interpreters(tmp_path)["pocket"] == python
+    assert installed_engines(Settings(data_dir=tmp_path))["pocket"] == ""
+    cluster = Settings.model_validate({"data_dir": tmp_path, "fleet": {"kind": "ray"}})
+    assert installed_engines(cluster)["pocket"] == "pip install rhapsode[pocket]"
