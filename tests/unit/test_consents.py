@@ -30,8 +30,13 @@ def test_it_goes_with_the_content_and_not_with_the_name(tmp_path: Path) -> None:
     (tmp_path / "c.wav").write_bytes(b"another")
     assert consents.of(tmp_path / "c.wav") is None
     (tmp_path / "c.wav").write_bytes(b"one")
-    consents.forget(tmp_path / "c.wav")
-    assert consents.of(tmp_path / "c.wav") is None
+    (tmp_path / "twin.wav").write_bytes(b"one")
+    everything = sorted(tmp_path.glob("*.wav"))
+    consents.forget(tmp_path / "c.wav", everything)
+    assert consents.of(tmp_path / "twin.wav") is not None
+    (tmp_path / "c.wav").unlink()
+    consents.forget(tmp_path / "twin.wav", [])
+    assert consents.of(tmp_path / "twin.wav") is None
 
 
 def test_a_damaged_record_says_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -71,9 +72,15 @@ class Consents:
         finally:
             draft.unlink(missing_ok=True)
 
-    def forget(self, recording: Path) -> None:
-        """The recording is about to be deleted."""
-        self._path(recording).unlink(missing_ok=True)
+    def forget(self, recording: Path, others: Iterable[Path]) -> None:
+        """The recording is about to be deleted; what was said stays if one of the ``others`` has the same content.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        path = self._path(recording)
+        if path.exists() and all(self._path(other) != path for other in others if other != recording):
+            path.unlink(missing_ok=True)
 
     def _path(self, recording: Path) -> Path:
         stat = recording.stat()

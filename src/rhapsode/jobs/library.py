@@ -58,14 +58,13 @@ class Library:
     def recordings(self) -> list[Recording]:
         """All reference recordings, by name. Reads the folder anew."""
         found = []
-        for path in sorted(self._recordings.glob("*")):
-            if path.suffix.lower() in RECORDINGS and not path.name.startswith("."):
-                try:
-                    stat = path.stat()
-                    consent = self._consents.of(path)
-                except OSError:
-                    continue
-                found.append(Recording(path.name, stat.st_size, stat.st_mtime, consent))
+        for path in _sounds(self._recordings):
+            try:
+                stat = path.stat()
+                consent = self._consents.of(path)
+            except OSError:
+                continue
+            found.append(Recording(path.name, stat.st_size, stat.st_mtime, consent))
         return found
 
     def recording(self, name: str) -> tuple[Recording, Path]:
@@ -109,26 +108,40 @@ class Library:
         if not target.exists():
             await self._clips.make(source, self._max_s)
             await asyncio.to_thread(_place, source, target)
-        if consent is not None:
-            same: bool = await asyncio.to_thread(filecmp.cmp, source, target, False)
-            if same:
-                await asyncio.to_thread(self._consents.record, target, consent)
+        await asyncio.to_thread(self._record, consent, source, target)
         return name
 
-    async def add_voice(self, name: str, source: Path, _: Consent | None = None) -> str:
+    async def add_voice(self, name: str, source: Path, consent: Consent | None = None) -> str:
         """Take a file of a predefined voice in, as :meth:`add_recording` does; whether an engine can speak it shows in its list.
 
         Raises:
             InvalidInput, OSError: See there.
         """
         name = clean_name(name, VOICE_FILES)
-        if not (self._voices / name).exists():
-            if name.lower().endswith(RECORDINGS):
+        target = self._voices / name
+        sound = name.lower().endswith(RECORDINGS)
+        if not target.exists():
+            if sound:
                 await self._clips.make(source, self._max_s)
             elif not (await asyncio.to_thread(source.stat)).st_size:
                 raise InvalidInput("it is empty")
-            await asyncio.to_thread(_place, source, self._voices / name)
+            await asyncio.to_thread(_place, source, target)
+        if sound:
+            await asyncio.to_thread(self._record, consent, source, target)
         return name
+
+    def _record(self, consent: Consent | None, sent: Path, target: Path) -> None:
+        """Keep what was said of what was sent, unless a file of other content has its name."""
+        if consent is not None and filecmp.cmp(sent, target, shallow=False):
+            self._consents.record(target, consent)
+
+    def consent_to(self, voice: Voice) -> tuple[bool, Consent | None]:
+        """Whether a predefined voice is a recording in the folder of voices, and what is known of it."""
+        path = next((path for path in self.files_of(voice) if path.suffix.lower() in RECORDINGS), None)
+        try:
+            return path is not None, self._consents.of(path) if path else None
+        except OSError:
+            return True, None
 
     def files_of(self, voice: Voice) -> list[Path]:
         """The files of a predefined voice in the folder of voices; none when it came with its engine or was downloaded."""
@@ -157,7 +170,7 @@ class Library:
             Conflict: It is not in the folder of voices, or unfinished jobs need it.
         """
         for path in await self._own_files(voice):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(self._delete, path)
 
     async def rename_recording(self, name: str, wanted: str) -> str:
         """Rename a reference recording; the ending stays. The new name. Jobs that clone it go on.
@@ -179,8 +192,13 @@ class Library:
         """
         _, path = await asyncio.to_thread(self.recording, name)
         self._clips.forget(path)
-        await asyncio.to_thread(self._consents.forget, path)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await asyncio.to_thread(self._delete, path)
+
+    def _delete(self, path: Path) -> None:
+        """Delete a file, and what was said of it."""
+        if path.suffix.lower() in RECORDINGS:
+            self._consents.forget(path, [*_sounds(self._recordings), *_sounds(self._voices)])
+        path.unlink(missing_ok=True)
 
     async def _own_files(self, voice: Voice) -> list[Path]:
         files = await asyncio.to_thread(self.files_of, voice)
@@ -195,6 +213,12 @@ class Library:
         page = await self._ledger.list_jobs(JobFilter(owner=None, statuses=_UNFINISHED, voice=voice), None, 1)
         if page.jobs:
             raise Conflict(f"voice {voice!r} is needed by job {page.jobs[0].job.id}, which has not ended")
+
+
+def _sounds(folder: Path) -> list[Path]:
+    """The recordings in a folder, by name."""
+    found = sorted(folder.glob("*"))
+    return [path for path in found if path.suffix.lower() in RECORDINGS and not path.name.startswith(".")]
 
 
 def clean_name(name: str, suffixes: Sequence[str]) -> str:
