@@ -46,7 +46,7 @@ def test_what_fits_is_left_alone_and_what_is_removed_is_gone(tmp_path: Path) -> 
     python = fake_environment(tmp_path, "pocket")
     assert "pocket is there" in rhapsode(tmp_path, "engines", "install", "pocket", "--no-models")[1]
     assert python.exists()
-    _, said = rhapsode(tmp_path, "engines", "remove", "pocket", RHAPSODE_ENGINE_NAME="pocket")
+    _, said = rhapsode(tmp_path, "engines", "remove", "pocket", RHAPSODE_ENGINE__NAME="pocket")
     assert "will not start" in said
     assert not python.exists()
     assert "no environment" in rhapsode(tmp_path, "engines", "remove", "pocket", status=2)[1]

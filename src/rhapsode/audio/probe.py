@@ -37,7 +37,7 @@ _SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Sound:
     """A sound file that can be decoded from its beginning to its end."""
 
     codec: str
@@ -47,7 +47,7 @@ class Clip:
     duration_s: float
 
 
-async def probe(path: Path, max_s: float, clip: Path | None = None) -> Clip:
+async def probe(path: Path, max_s: float, clip: Path | None = None) -> Sound:
     """Decode the file in a child process.
 
     Args:
@@ -82,16 +82,16 @@ async def probe(path: Path, max_s: float, clip: Path | None = None) -> Clip:
         raise InvalidInput("it cannot be decoded") from None
     if "error" in found:
         raise InvalidInput(found["error"])
-    return Clip(**found)
+    return Sound(**found)
 
 
-def inspect(path: Path, max_s: float, clip: Path | None = None) -> Clip:
+def inspect(path: Path, max_s: float, clip: Path | None = None) -> Sound:
     """Decode the file here; see :func:`probe`.
 
     Raises:
         InvalidInput: As :func:`probe`.
     """
-    found: list[Clip] = []
+    found: list[Sound] = []
     peak = 0.0
     kept: list[NDArray[np.float32]] = []
     for block in _decode(path, max_s, RATE if clip else None, found):
@@ -114,7 +114,7 @@ def read_sound(path: Path, max_s: float) -> NDArray[np.float32]:
     return np.concatenate([np.zeros(0, np.float32), *_decode(path, max_s, RATE, [])])
 
 
-def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> Iterator[NDArray[np.float32]]:
+def _decode(path: Path, max_s: float, rate: int | None, found: list[Sound]) -> Iterator[NDArray[np.float32]]:
     """The sound in mono blocks, at ``rate`` or its own; at its end, what it was goes into ``found``.
 
     Raises:
@@ -152,7 +152,7 @@ def _decode(path: Path, max_s: float, rate: int | None, found: list[Clip]) -> It
         raise InvalidInput("there is no sound in it")
     if samples < _SHORTEST_S * own:
         raise InvalidInput(f"it is shorter than {_SHORTEST_S:g} s")
-    found.append(Clip(codec, own, channels, round(samples / own, 3)))
+    found.append(Sound(codec, own, channels, round(samples / own, 3)))
 
 
 def _blocks(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[NDArray[np.float32]]:

@@ -163,24 +163,30 @@ class _Chatterbox:
         """
         self._load_model()
         if digest not in self._conditionals:
-            kept = self._module.Conditionals
-
-            def compute(draft: Path) -> None:
-                built_in = self._model.conds
-                self._model.prepare_conditionals(io.BytesIO(clip))
-                self._model.conds.save(draft)
-                self._model.conds = built_in
-
+            version = importlib.metadata.version("chatterbox-tts")
+            path = folder / f"{digest}.{self.variant.engine}-{version}.pt"
             try:
-                path = computed(
-                    folder / f"{digest}.{self.variant.engine}-{importlib.metadata.version('chatterbox-tts')}.pt",
-                    compute,
-                )
-                self._keep(digest, kept.load(path, map_location=self._device).to(self._device))
+                computed(path, lambda draft: self._prepare(clip, draft))
             except Exception as error:
                 raise EngineError(f"the voice of the clip cannot be computed: {error}") from error
+            try:
+                read = self._module.Conditionals.load(path, map_location=self._device).to(self._device)
+            except Exception as error:
+                path.unlink(missing_ok=True)  # the next attempt computes it anew
+                raise EngineError(f"{path.name} is damaged ({error})") from error
+            self._keep(digest, read)
         self._conditionals.move_to_end(digest)
         return self._conditionals[digest]
+
+    def _prepare(self, clip: bytes, draft: Path) -> None:
+        """Compute the conditionals of a clip into a file."""
+        built_in = self._model.conds
+        try:
+            self._model.prepare_conditionals(io.BytesIO(clip))
+            with draft.open("wb") as file:  # a name without an ending torch refuses
+                self._model.conds.save(file)
+        finally:
+            self._model.conds = built_in
 
     def _keep(self, key: str, conditionals: Any) -> None:
         while len(self._conditionals) >= _STATES_AT_MOST:

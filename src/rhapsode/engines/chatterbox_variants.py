@@ -8,11 +8,11 @@ python -m rhapsode.engines.chatterbox_variants MODEL_CACHE VARIANT…     # fetc
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
+from rhapsode.engines import hub
 from rhapsode.engines.base import Control
 from rhapsode.errors import EngineError
 
@@ -67,11 +67,12 @@ class Variant:
         if all((folder / name).is_file() for name in self.needed):
             return folder
         try:
-            snapshot_download(self.repository, local_dir=folder, allow_patterns=list(self.wanted))
-        except (OSError, ValueError) as error:  # what the hub library raises is one of these
-            reason = next(iter(str(error).strip().splitlines()), "no reason given")
+            for name in hub.names(self.repository):
+                if any(fnmatchcase(name, pattern) for pattern in self.wanted):
+                    hub.fetch(self.repository, name, folder)
+        except EngineError as error:
             raise EngineError(
-                f"{self.engine} could not be fetched from {self.repository} ({type(error).__name__}: {reason}); "
+                f"{self.engine} could not be fetched from {self.repository} ({error}); "
                 f"without a network, put its files into {folder}: {', '.join(self.needed)}"
             ) from error
         return folder

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants
 from pocket_tts.utils.config import CONFIGS_DIR
 from pocket_tts.utils.utils import get_predefined_voice
 
+from rhapsode.engines import hub
 from rhapsode.errors import EngineError
 
 LANGUAGES: Mapping[str, str] = {
@@ -78,8 +79,12 @@ class PocketFiles:
         return here or self._fetch(get_predefined_voice(LANGUAGES[language], name), f"voice {name}")
 
     @contextmanager
-    def configuration(self, language: str) -> Iterator[Path]:
+    def configuration(self, language: str, best: bool = False) -> Iterator[Path]:
         """A configuration of the language's model that names local files only, for as long as the block runs.
+
+        Args:
+            language: The language.
+            best: Ask for the model that clones even if the other one is here.
 
         Raises:
             EngineError: A file cannot be had; says which and what to do.
@@ -88,7 +93,7 @@ class PocketFiles:
         config: dict[str, Any] = yaml.safe_load(own.read_text(encoding="utf-8"))
         table = config["flow_lm"]["lookup_table"]
         plain = config.pop("weights_path_without_voice_cloning", None)
-        config["weights_path"] = str(self._weights(language, config.get("weights_path"), plain))
+        config["weights_path"] = str(self._weights(language, config.get("weights_path"), plain, best))
         here = self._local(language, Path(table["tokenizer_path"].partition("@")[0]).name, CLONING, PLAIN)
         table["tokenizer_path"] = str(here or self._fetch(table["tokenizer_path"], f"the tokenizer of {language}"))
         with tempfile.TemporaryDirectory(prefix="rhapsode-pocket-") as folder:
@@ -96,8 +101,8 @@ class PocketFiles:
             path.write_text(yaml.safe_dump(config), encoding="utf-8")
             yield path
 
-    def _weights(self, language: str, cloning: str | None, plain: str | None) -> Path:
-        here = self._local(language, _WEIGHTS, CLONING, PLAIN)
+    def _weights(self, language: str, cloning: str | None, plain: str | None, best: bool) -> Path:
+        here = self._local(language, _WEIGHTS, *([CLONING] if best else [CLONING, PLAIN]))
         if here or not cloning:
             return here or self._missing(language)
         try:
@@ -105,6 +110,7 @@ class PocketFiles:
         except EngineError as error:
             if plain is None:
                 raise
+            print(f"{error}; without that, it does not clone voices", file=sys.stderr)  # noqa: T201
             try:
                 return self._fetch(plain, f"the model of {language}")
             except EngineError:
@@ -130,25 +136,24 @@ class PocketFiles:
         owner, repository, name = path.split("/", 2)
         folder = self._cache / repository
         try:
-            return Path(hf_hub_download(f"{owner}/{repository}", name, revision=revision or None, local_dir=folder))
-        except (OSError, ValueError) as error:  # what the hub library raises is one of these
-            reason = next(iter(str(error).strip().splitlines()), "no reason given")
+            return hub.fetch(f"{owner}/{repository}", name, folder, revision or None)
+        except EngineError as error:
             terms = f"accept its terms at {constants.ENDPOINT}/{owner}/{repository} and set HF_TOKEN; "
             raise EngineError(
-                f"{what} could not be fetched ({type(error).__name__}: {reason}); {terms if repository == CLONING else ''}"
+                f"{what} could not be fetched ({error}); {terms if repository == CLONING else ''}"
                 f"without a network, put it at {folder / name}"
             ) from error
 
 
 def main() -> None:
-    """Fetch the models of the languages named."""
+    """Fetch the models of the languages named; of English when none is."""
     cache, *languages = sys.argv[1:]
     files = PocketFiles(Path(cache))
-    for language in languages:
+    for language in languages or ["en"]:
         if language not in LANGUAGES:
             sys.exit(f"language {language!r} is not one of: {', '.join(LANGUAGES)}")
         try:
-            with files.configuration(language):
+            with files.configuration(language, best=True):
                 clones = "clones voices" if files.can_clone(language) else "does not clone voices"
                 print(f"the model of {language} is here; it {clones}")  # noqa: T201
         except EngineError as error:
