@@ -1,6 +1,7 @@
 """A Pocket TTS of 90,000 random weights: the real architecture, code and files, made small. What it says means nothing.
 
-    python tests/pocket_model.py MODEL_CACHE     # with the interpreter of the engine
+    python tests/pocket_model.py MODEL_CACHE          # with the interpreter of the engine
+    python tests/pocket_model.py MODEL_CACHE full     # as large as the real one: to measure
 
 Lays down model, tokenizer, configuration and one voice of the catalogue where the engine looks for those that were fetched.
 """
@@ -21,10 +22,10 @@ SEED = 0
 _CHARACTERS = ["<unk>"] + [chr(code) for code in range(32, 127)]
 
 
-def small(config: dict[str, Any], tokenizer: Path) -> dict[str, Any]:
-    """The configuration of English with the smallest dimensions that the code allows."""
+def shrink(config: dict[str, Any]) -> None:
+    """Give the configuration of English the smallest dimensions that the code allows."""
     flow, mimi = config["flow_lm"], config["mimi"]
-    flow["lookup_table"].update(tokenizer="tokenizers", tokenizer_path=str(tokenizer), n_bins=len(_CHARACTERS), dim=32)
+    flow["lookup_table"].update(dim=32)
     flow["flow"].update(dim=32, depth=2)
     flow["transformer"].update(d_model=32, num_heads=2, num_layers=2, hidden_scale=2)
     mimi["seanet"].update(dimension=32, n_filters=2)
@@ -39,11 +40,9 @@ def small(config: dict[str, Any], tokenizer: Path) -> dict[str, Any]:
         context=50,
     )
     mimi["quantizer"].update(dimension=8, output_dimension=32)
-    config.pop("weights_path_without_voice_cloning")
-    return config
 
 
-def make(cache: Path) -> None:
+def make(cache: Path, full: bool = False) -> None:
     """Write everything."""
     folder = cache / "pocket-tts" / "languages" / "english"
     (folder / "embeddings").mkdir(parents=True)
@@ -51,8 +50,13 @@ def make(cache: Path) -> None:
     vocabulary = {character: number for number, character in enumerate(_CHARACTERS)}
     Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>")).save(str(tokenizer))
     source = Path(pocket_tts.__file__).parent / "config" / "english.yaml"
-    config = small(yaml.safe_load(source.read_text()), tokenizer)
-    del config["weights_path"]
+    config = yaml.safe_load(source.read_text())
+    del config["weights_path"], config["weights_path_without_voice_cloning"]
+    config["flow_lm"]["lookup_table"].update(
+        tokenizer="tokenizers", tokenizer_path=str(tokenizer), n_bins=len(_CHARACTERS)
+    )
+    if not full:
+        shrink(config)
     bare = folder / "config.yaml"
     bare.write_text(yaml.safe_dump(config))
     torch.manual_seed(SEED)
@@ -67,4 +71,4 @@ def make(cache: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), full=sys.argv[2:] == ["full"])
