@@ -1,5 +1,6 @@
 """Clone mode end to end: Pocket TTS's own code, on a small model of random weights, in workers with an interpreter of their own."""
 
+import asyncio
 import io
 import shutil
 import wave
@@ -113,6 +114,22 @@ async def test_a_job_goes_on_when_its_recording_is_deleted(server: Server) -> No
     assert (await server.until(job, "completed", "failed", timeout_s=120))["status"] == "completed"
     again = await server.http.post(f"/tts/{job}/segments/0/redo", json={})
     assert again.status_code == 202, again.text
+
+
+async def test_a_cancelled_clone_stops_within_its_segments_and_can_be_taken_up_again(server: Server) -> None:
+    await upload(server, ("ann.wav", speaker(220)))
+    job = await server.enqueue(f"{TEXT} " * 20, voice_mode="clone", reference_audio_filename="ann.wav", seed=7)
+    while not (await server.status(job))["segments"]["done"]:
+        await asyncio.sleep(0.01)
+    assert (await server.http.delete(f"/tts/{job}")).status_code == 200
+    spoken = (await server.status(job))["segments"]["done"]
+    await heard(server, "ann.wav", "Something else.")
+    left = await server.status(job)
+    assert left["status"] == "cancelled"
+    assert left["segments"]["done"] == spoken < left["segments"]["total"]
+    assert (await server.http.delete("/voices/reference:ann.wav")).status_code == 204
+    assert (await server.http.post(f"/tts/{job}/retry")).status_code == 202
+    assert (await server.until(job, "completed", "failed", timeout_s=120))["status"] == "completed"
 
 
 async def test_what_cannot_be_cloned_is_refused_with_the_reason(server: Server) -> None:

@@ -30,6 +30,7 @@ def test_engines_are_listed_with_what_there_is_to_do(tmp_path: Path) -> None:
     shown = dict(line.split(maxsplit=1) for line in rhapsode(tmp_path, "engines")[0].splitlines())
     assert (shown["piper"], shown["pocket"]) == ("speaks", "installed")
     assert shown["chatterbox"] == "rhapsode engines install chatterbox"
+    assert "GET /engines" in rhapsode(tmp_path, "--server", "http://localhost:1", "engines", status=2)[1]
 
 
 def test_the_environment_of_the_checks_was_made_by_the_command_and_fits() -> None:

@@ -6,6 +6,7 @@ from rhapsode.cli.engine_install import install_command, remove_command
 from rhapsode.cli.options import Options, print_json
 from rhapsode.compose import installed_engines
 from rhapsode.environment import interpreters
+from rhapsode.errors import InvalidInput
 
 
 @click.group("engines", invoke_without_command=True)
@@ -16,6 +17,8 @@ def engines_command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     options: Options = context.obj
+    if options.server:
+        raise InvalidInput("this looks at the machine that it runs on; what a server has is in its GET /engines")
     settings = options.load().settings
     own = interpreters(settings.data_dir)
     found = [
