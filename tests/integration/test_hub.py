@@ -1,12 +1,16 @@
 """Models and voices come from the hub: resumed where they broke off, checked, into the model cache, and never asked for twice."""
 
+import json
 import os
 import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from rhapsode.engines.piper_download import download_voice, remove_voice, search
+from rhapsode.errors import NotFound
 from tests.fake_hub import Hub, serve
 from tests.hosted import POCKET, ROOT
 from tests.integration.test_engines_cli import rhapsode
@@ -52,6 +56,43 @@ def test_a_download_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None
         asked = len(hub.gets)
         assert fetched(tmp_path, hub, VOICE)[0] == path
         assert len(hub.gets) == asked, "what is there needs no hub"
+
+
+def test_voices_are_searched_installed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = {
+        name: {
+            "language": {"code": code, "name_english": language, "country_english": country},
+            "quality": name.rpartition("-")[2],
+            "num_speakers": 1,
+            "files": {file: {"size_bytes": 5_000_000}, f"{file}.json": {"size_bytes": 1_000}},
+        }
+        for name, code, language, country, file in (
+            (VOICE, "en_GB", "English", "Great Britain", ALBA),
+            ("de_DE-eva_k-x_low", "de_DE", "German", "Germany", "de/de_DE/eva_k/x_low/de_DE-eva_k-x_low.onnx"),
+        )
+    }
+    files = {f"rhasspy/piper-voices/{ALBA}": b"a model", f"rhasspy/piper-voices/{ALBA}.json": CONFIG}
+    files["rhasspy/piper-voices/voices.json"] = json.dumps(catalogue).encode()
+
+    cache = tmp_path / "cache"
+
+    def found(*words: str) -> dict[str, bool]:
+        return {offer.name: offer.installed for offer in search(words, cache)}
+
+    with serve(Hub(files)) as hub:
+        # what HF_ENDPOINT does for a process that starts
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        assert found("english", "BRITAIN") == {VOICE: False}
+        download_voice(VOICE, cache)
+        assert found() == {VOICE: True, "de_DE-eva_k-x_low": False}
+        asked = len(hub.gets)
+        assert "5.0 MB" in rhapsode(tmp_path, "voices", "search", "german", **place(tmp_path), **hub.env)[0]
+        assert len(hub.gets) == asked, "the list is kept"
+    remove_voice(VOICE, cache)
+    assert found("alba") == {VOICE: False}
+    with pytest.raises(NotFound, match="was not fetched from the hub; those that were: none"):
+        remove_voice(VOICE, cache)
 
 
 def test_what_arrives_damaged_is_refused_and_fetched_anew(tmp_path: Path) -> None:
