@@ -47,7 +47,7 @@ def main() -> None:
             sounds[f"{voice.id} {number}"] = speech.samples
             rates[voice.id] = speech.rate
     peak = _peak_bytes()
-    np.savez(spoken, **sounds)
+    np.savez(spoken, **sounds)  # type: ignore[arg-type] # a name could be its option's
     languages = sorted({voice.language for voice in voices} | set(engine.info.languages))
     figures = {"load_s": load_s, "rtf": statistics.median(factors), "peak_mb": peak // 10**6}
     print(json.dumps({"name": name, "info": asdict(engine.info), "languages": languages, "rates": rates, **figures}))

@@ -24,7 +24,7 @@ _SAMPLES_PER_TOKEN = 960
 _SHIFT = torch.linspace(0, 2 * torch.pi, _SAMPLES_PER_TOKEN + 1)[:-1]
 
 
-class Network(torch.nn.Module):
+class Network(torch.nn.Module):  # type: ignore[misc] # torch is not in this environment
     """Has a weight to load, and the settings that the package asks for."""
 
     def __init__(self, hp: Any = None) -> None:
@@ -75,7 +75,7 @@ class S3Gen(Network):
 
     def embed_ref(self, wav: np.ndarray, rate: int, device: str) -> dict[str, torch.Tensor]:
         assert rate == RATE
-        return {"embedding": torch.from_numpy(np.abs(np.fft.rfft(wav)).argmax(keepdims=True).astype(np.float32))}
+        return {"embedding": torch.from_numpy(np.asarray([np.abs(np.fft.rfft(wav)).argmax()], np.float32))}
 
     def inference(
         self, *, speech_tokens: torch.Tensor, ref_dict: dict[str, torch.Tensor], n_cfm_timesteps: int = 10

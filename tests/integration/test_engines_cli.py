@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ from rhapsode import environment
 from tests.hosted import POCKET, ROOT, fake_environment
 
 
-def rhapsode(folder: Path, *arguments: str, status: int = 0, **env: str) -> tuple[str, str]:
+def rhapsode(folder: Path, *arguments: str, status: int = 0, env: Mapping[str, str] | None = None) -> tuple[str, str]:
     """What the command says: standard output and standard error."""
     done = subprocess.run(
         [ROOT / ".venv" / "bin" / "rhapsode", "--data-dir", folder, *arguments],
-        capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"} | env, cwd=folder, timeout=120,
+        capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"} | dict(env or {}), cwd=folder, timeout=120,
     )  # fmt: skip
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
@@ -47,7 +48,7 @@ def test_what_fits_is_left_alone_and_what_is_removed_is_gone(tmp_path: Path) -> 
     python = fake_environment(tmp_path, "pocket")
     assert "pocket is there" in rhapsode(tmp_path, "engines", "install", "pocket", "--no-models")[1]
     assert python.exists()
-    _, said = rhapsode(tmp_path, "engines", "remove", "pocket", RHAPSODE_ENGINE__NAME="pocket")
+    _, said = rhapsode(tmp_path, "engines", "remove", "pocket", env={"RHAPSODE_ENGINE__NAME": "pocket"})
     assert "will not start" in said
     assert not python.exists()
     assert "no environment" in rhapsode(tmp_path, "engines", "remove", "pocket", status=1)[1]
@@ -60,7 +61,7 @@ def test_an_installation_that_fails_says_why_and_leaves_the_old_one(tmp_path: Pa
     empty = tmp_path / "no packages"
     empty.mkdir()
     nothing = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(empty), "PIP_CONFIG_FILE": os.devnull}
-    _, said = rhapsode(tmp_path, "engines", "install", "pocket", status=1, **nothing)
+    _, said = rhapsode(tmp_path, "engines", "install", "pocket", status=1, env=nothing)
     assert "could not be installed; check the network" in said
     assert "No matching distribution" in said
     assert python.exists()

@@ -26,17 +26,17 @@ ENGLISH = "languages/english"
 
 
 def fetched(folder: Path, hub: Hub, *names: str, status: int = 0) -> tuple[str, str]:
-    return rhapsode(folder, "voices", "install", *names, status=status, **place(folder), **hub.env)
+    return rhapsode(folder, "voices", "install", *names, status=status, env=place(folder) | hub.env)
 
 
 def place(folder: Path) -> dict[str, str]:
-    return {"RHAPSODE_PATHS__MODEL_CACHE": str(folder / "cache")}
+    return {"RHAPSODE_PATHS__MODEL_CACHE": str(folder / "cache"), "TQDM_POSITION": "-1"}  # as on a terminal
 
 
 def test_a_download_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "piper-voices"
     with serve(Hub(COLLECTION, stall_after=STALL)) as hub:
-        command = [ROOT / ".venv" / "bin" / "rhapsode", "--data-dir", tmp_path, "voices", "install", VOICE]
+        command = [str(ROOT / ".venv" / "bin" / "rhapsode"), "--data-dir", str(tmp_path), "voices", "install", VOICE]
         with subprocess.Popen(command, env=os.environ | place(tmp_path) | hub.env, stderr=subprocess.DEVNULL) as first:
             deadline = time.monotonic() + 60
             while not (have := sum(path.stat().st_size for path in folder.glob(".fetching/*"))):
@@ -87,7 +87,7 @@ def test_voices_are_searched_installed_and_removed(tmp_path: Path, monkeypatch: 
         download_voice(VOICE, cache)
         assert found() == {VOICE: True, "de_DE-eva_k-x_low": False}
         asked = len(hub.gets)
-        assert "5.0 MB" in rhapsode(tmp_path, "voices", "search", "german", **place(tmp_path), **hub.env)[0]
+        assert "5.0 MB" in rhapsode(tmp_path, "voices", "search", "german", env=place(tmp_path) | hub.env)[0]
         assert len(hub.gets) == asked, "the list is kept"
     remove_voice(VOICE, cache)
     assert found("alba") == {VOICE: False}
@@ -110,8 +110,10 @@ def test_what_arrives_damaged_is_refused_and_fetched_anew(tmp_path: Path) -> Non
         hub.damaged = False
         fetched(tmp_path, hub, "kokoro")
     assert {path.name for path in folder.rglob("*.*") if ".fetching" not in path.parts} == {
-        "af_heart.bin", "bf_emma.bin", "model_quantized.onnx", ".fetching",
-    }  # fmt: skip
+        "af_heart.bin",
+        "bf_emma.bin",
+        "model_quantized.onnx",
+    }
 
 
 def test_the_model_that_clones_is_fetched_once_its_terms_are_accepted(tmp_path: Path) -> None:
@@ -124,13 +126,13 @@ def test_the_model_that_clones_is_fetched_once_its_terms_are_accepted(tmp_path: 
     (tmp_path / "engines" / "pocket").symlink_to(POCKET)
     with serve(Hub(files, closed=frozenset({"kyutai/pocket-tts"}))) as hub:
         install = ("engines", "install", "pocket")
-        out, said = rhapsode(tmp_path, *install, **place(tmp_path), **hub.env)
+        out, said = rhapsode(tmp_path, *install, env=place(tmp_path) | hub.env)
         assert "the model of en is here; it does not clone voices" in out
         assert f"accept its terms at {hub.address}/kyutai/pocket-tts" in said
         hub.closed = frozenset()
-        assert "it clones voices" in rhapsode(tmp_path, *install, **place(tmp_path), **hub.env)[0]
+        assert "it clones voices" in rhapsode(tmp_path, *install, env=place(tmp_path) | hub.env)[0]
         hub.files.clear()
-        _, said = rhapsode(tmp_path, *install, "--model", "de", status=1, **place(tmp_path), **hub.env)
+        _, said = rhapsode(tmp_path, *install, "--model", "de", status=1, env=place(tmp_path) | hub.env)
         assert "the model of de that clones voices could not be fetched" in said
         assert "run this again to go on" in said
     for name in files:
