@@ -38,7 +38,7 @@ def main() -> None:
     factors: list[float] = []
     sounds: dict[str, np.ndarray] = {}
     rates: dict[str, int] = {}
-    for voice in voices[:MOST_VOICES]:
+    for voice in [voice for voice in voices if voice.language == voices[0].language][:MOST_VOICES]:
         for number, text in enumerate(SENTENCES):
             before = time.process_time()
             speech = engine.synthesise(Utterance(text, voice.id, 1, {}, "en", 0.0))
