@@ -106,6 +106,8 @@ class SpeechRequest:
     engine: str
     voice: str
     voice_mode: VoiceMode = VoiceMode.PREDEFINED
+    reference: str | None = None
+    """SHA-256 of the clip whose voice is cloned; ``voice`` is then the recording's name when the job was submitted."""
     language: str = "en"
     output_format: AudioFormat = AudioFormat.WAV
     split_text: bool = True

@@ -262,5 +262,7 @@ async def test_engines_say_what_they_can(server: Server) -> None:
     first, *others = (await server.http.get("/engines")).json()["engines"]
     assert (first["name"], first["active"], first["state"], first["device"]) == ("tone", True, "ready", "cpu")
     assert {control["name"] for control in first["controls"]} >= {"speed_factor"}
-    assert {"kokoro", "piper"} <= {one["name"] for one in others}
+    states = {one["name"]: one["state"] for one in others}
+    assert states["chatterbox-turbo"] == "not installed: rhapsode engines install chatterbox"
+    assert "not installed" not in states["piper"]
     assert not any(one["offered"] for one in others), "engine.also is empty"

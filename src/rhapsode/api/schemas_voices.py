@@ -21,6 +21,11 @@ class VoiceInfo(_Answer):
     language_name: str | None
     sample_rate: int | None = Field(description="Hz.")
     bytes: int | None = Field(description="Size of a recording.")
+    consent: Literal["given", "unknown"] | None = Field(
+        description="Of a recording: whether it was said that its speaker agreed to being cloned, when it was sent."
+    )
+    consent_statement: str | None = Field(description="In words, if words were sent.")
+    consent_at: str | None = Field(description="When that was, UTC.")
     default: bool = Field(description="Whether requests that name no voice get this one.")
     editable: bool = Field(description="Whether it can be renamed and deleted.")
     links: dict[str, str]

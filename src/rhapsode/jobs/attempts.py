@@ -34,13 +34,12 @@ def input_key(job: Job, state: SegmentState, described: EngineDescription) -> st
     """
     request = job.request
     engine = described.info
-    voice = described.voice(request.voice)
-    revision = voice.revision if voice else ""
+    known = described.voice(request.voice)
+    voice = [request.voice, known.revision if known else ""] if request.reference is None else [request.reference]
     parts = [
         engine.name,
         engine.revision,
-        request.voice,
-        revision,
+        *voice,
         request.language,
         state.segment.spoken,
         sorted(request.controls.items()),
@@ -156,6 +155,7 @@ class Attempts:
             controls=request.controls,
             language=request.language,
             sentence_pause_s=request.pauses.sentence_s,
+            reference=request.reference,
         )
         try:
             rendered = await self._shop.fleet.synthesise(slot.id, task)

@@ -99,6 +99,7 @@ def resolve(
     settings: Settings,
     described: EngineDescription,
     references: Callable[[], Sequence[str]],
+    cloning: Callable[[], Sequence[str]],
     default: Priority,
     limits: Limits = NO_LIMITS,
 ) -> Resolved:
@@ -109,6 +110,7 @@ def resolve(
         settings: Where defaults come from.
         described: The engine that will speak.
         references: Gives the names of the reference recordings; called only when one is wanted.
+        cloning: Gives the engines that clone, for an error that names them.
         default: Priority class when the body names none.
         limits: What the caller is granted.
 
@@ -128,7 +130,7 @@ def resolve(
     warnings: list[str] = []
     clone = body.voice_mode is VoiceMode.CLONE
     voice = _voice(body, settings, described, warnings)
-    name = _reference(body, described, references()) if clone else voice.id
+    name = _reference(body, described, references, cloning) if clone else voice.id
     output = settings.audio_output
     seed = settings.generation_defaults.seed if body.seed is None else body.seed
     request = SpeechRequest(
@@ -202,19 +204,25 @@ def _voice(body: SpeechBody, settings: Settings, described: EngineDescription, w
     return voices[0]
 
 
-def _reference(body: SpeechBody, described: EngineDescription, references: Sequence[str]) -> str:
+def _reference(
+    body: SpeechBody,
+    described: EngineDescription,
+    references: Callable[[], Sequence[str]],
+    cloning: Callable[[], Sequence[str]],
+) -> str:
     field = "reference_audio_filename"
     name = body.reference_audio_filename
     if not name:
         raise InvalidInput(f"{field} is required when voice_mode is 'clone'", field, 400)
     if not described.info.can_clone:
         raise InvalidInput(
-            f"voice_mode: engine {described.info.name!r} cannot clone a voice; no engine that is installed here can",
+            f"voice_mode: engine {described.info.name!r} cannot clone a voice; these can: {_listed(cloning())}",
             "voice_mode",
             400,
         )
-    if name not in references:
-        raise NotFound(f"{field}: there is no recording {name[:100]!r}; there are {_listed(references)}", field)
+    known = references()
+    if name not in known:
+        raise NotFound(f"{field}: there is no recording {name[:100]!r}; there are {_listed(known)}", field)
     return name
 
 

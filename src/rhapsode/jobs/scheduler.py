@@ -80,7 +80,7 @@ def _best(slots: Sequence[Slot], request: SpeechRequest) -> Slot:
     """Of these slots one that can take the request: one that holds its voice, else its engine, else the first."""
     able = [slot for slot in slots if request.engine in slot.engines]
     for slot in able:
-        if (request.engine, request.voice) in slot.warm:
+        if (request.engine, request.reference or request.voice) in slot.warm:
             return slot
     return next((slot for slot in able if any(engine == request.engine for engine, _ in slot.warm)), able[0])
 

@@ -11,6 +11,7 @@ from rhapsode.errors import (
     Conflict,
     EngineUnloaded,
     Gone,
+    InvalidInput,
     LedgerUnavailable,
     NotFound,
     StorageAway,
@@ -20,6 +21,7 @@ from rhapsode.errors import (
 )
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
+from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.early import EarlyResult
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
@@ -34,15 +36,13 @@ from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.logs import log_also_about
-from rhapsode.model import LOCAL, Caller, Job, Priority, VoiceMode, is_job_id, new_job_id
+from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
 from rhapsode.settings import EngineRun, Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
 _ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
 _MB = 1_000_000
-_PROBES = 2
-"""Uploads that are decoded at once."""
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
@@ -59,8 +59,8 @@ class JobService:
         self.webhooks = WebhookService(shop, settings)
         self.results = Results(shop)
         self.renditions = Renditions(shop)
+        self._consents = Consents(settings.data_dir / "consents")
         self._waiters: Counter[str] = Counter()
-        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -147,10 +147,33 @@ class JobService:
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)
         try:
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, caller)
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.described(engine, refresh=True)
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, caller)
+        if resolved.request.voice_mode is VoiceMode.CLONE:
+            resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
+        return resolved, described
+
+    def _resolve(self, body: SpeechBody, described: EngineDescription, default: Priority, caller: Caller) -> Resolved:
+        shop = self.shop
+        return resolve(body, self.settings, described, self.references, shop.cloning, default, caller.limits)
+
+    async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
+        """The request with the clip of its recording.
+
+        Raises:
+            InvalidInput: The recording is none that the engine can clone (status 400).
+        """
+        clip = await self.library.clip(request.voice)
+        if clip.seconds < described.info.min_clip_s:
+            raise InvalidInput(
+                f"reference_audio_filename: recording {request.voice!r} has {clip.seconds:.1f} s of sound; "
+                f"engine {described.info.name!r} needs {described.info.min_clip_s:g} s",
+                "reference_audio_filename",
+                400,
+            )
+        return replace(request, reference=clip.digest)
 
     def engine_of(self, voice: str) -> str:
         """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
@@ -242,7 +265,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger, self._probing)
+        return Library(self.settings, self.shop.ledger, self.shop.clips, self._consents)
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""

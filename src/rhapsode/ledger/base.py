@@ -490,6 +490,10 @@ class Ledger(Protocol):
         """Which of these result names belong to a job that is not a tombstone."""
         ...
 
+    async def known_clips(self, digests: Sequence[str]) -> frozenset[str]:
+        """Which of these digests are the clip of a job that is not a tombstone."""
+        ...
+
     async def counts(self) -> Counts:
         """Jobs by status and characters waiting."""
         ...

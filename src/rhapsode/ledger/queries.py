@@ -122,6 +122,11 @@ def known_results(connection: sa.Connection, names: Sequence[str]) -> frozenset[
     return _known(connection, sa.select(jobs.c.result_name).where(LIVE), jobs.c.result_name, names)
 
 
+def known_clips(connection: sa.Connection, digests: Sequence[str]) -> frozenset[str]:
+    """See :meth:`rhapsode.ledger.base.Ledger.known_clips`."""
+    return _known(connection, sa.select(jobs.c.reference).where(LIVE), jobs.c.reference, digests)
+
+
 def _known(
     connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], values: Sequence[str]
 ) -> frozenset[str]:

@@ -112,6 +112,7 @@ def job_values(new: NewJob, epoch: int, now: float) -> dict[str, Any]:
         "idempotency_key": new.idempotency_key,
         "fingerprint": new.fingerprint,
         "voice": new.request.voice,
+        "reference": new.request.reference,
         "batch_id": new.batch_id,
         "custom_id": new.custom_id,
         "webhook_url": new.webhook_url,
@@ -127,7 +128,7 @@ def to_job(row: Row) -> Job:
         kept, deleted, _emptied, error, failed_segment,
         result_name, result_format, result_size, result_digest, result_samples, result_rate, result_revision,
         warnings, tags, _idempotency_key, _fingerprint,
-        _voice, batch_id, custom_id, webhook_url, redo_of, redo_revision,
+        _voice, _reference, batch_id, custom_id, webhook_url, redo_of, redo_revision,
     ) = row  # fmt: skip
     result = None
     if result_name is not None:

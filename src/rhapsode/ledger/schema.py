@@ -78,6 +78,9 @@ jobs = sa.Table(
     sa.Column("idempotency_key", sa.Text),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("voice", sa.Text, nullable=False),  # as in the request, to search by
+    sa.Column(
+        "reference", sa.Text
+    ),  # digest of the clip whose voice it has, as in the request: the clip stays while the job does
     sa.Column("batch_id", sa.Text),
     sa.Column("custom_id", sa.Text),
     sa.Column("webhook_url", sa.Text),
@@ -107,6 +110,7 @@ _partial("ix_jobs_leftover", LEFTOVER, jobs.c.id)
 _partial("ix_jobs_result", jobs.c.result_name.is_not(None), jobs.c.result_name)
 _partial("ux_jobs_idempotency", jobs.c.idempotency_key.is_not(None), jobs.c.owner, jobs.c.idempotency_key, unique=True)
 
+_partial("ix_jobs_reference", jobs.c.reference.is_not(None), jobs.c.reference)
 _partial("ix_jobs_batch", jobs.c.batch_id.is_not(None), jobs.c.batch_id, jobs.c.id)
 _partial("ix_jobs_redo", jobs.c.redo_of.is_not(None), jobs.c.redo_of, jobs.c.id)
 

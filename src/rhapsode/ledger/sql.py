@@ -227,6 +227,9 @@ class SqlLedger(Ledger):
     async def known_results(self, names: Sequence[str]) -> frozenset[str]:
         return await self._read(queries.known_results, names)
 
+    async def known_clips(self, digests: Sequence[str]) -> frozenset[str]:
+        return await self._read(queries.known_clips, digests)
+
     async def counts(self) -> Counts:
         return await self._read(queries.counts)
 

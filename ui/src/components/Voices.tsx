@@ -64,7 +64,7 @@ function Card({ voice }: { voice: Voice }) {
     });
     await attempt(loadVoices);
   };
-  const facts = [voice.language_name, voice.sample_rate ? `${voice.sample_rate / 1000} kHz` : "", voice.bytes ? size(voice.bytes) : "", voice.default ? "default" : ""];
+  const facts = [voice.language_name, voice.sample_rate ? `${voice.sample_rate / 1000} kHz` : "", voice.bytes ? size(voice.bytes) : "", voice.consent ? `consent ${voice.consent}` : "", voice.default ? "default" : ""];
   return (
     <li class="voice-card" data-voice={voice.id}>
       <button type="button" class="primary round small" aria-label={mine ? `Stop ${voice.name}` : `Hear ${voice.name}`} onClick={() => (mine ? stop() : hearVoice(voice.id))}>

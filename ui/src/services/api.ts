@@ -100,8 +100,9 @@ export const api = {
   renameVoice: (voice: string, name: string) =>
     json<Voice>(`voices/${id(voice)}`, { method: "PATCH", body: { name } }),
   deleteVoice: (voice: string) => json<void>(`voices/${id(voice)}`, { method: "DELETE" }),
-  async upload(kind: "reference" | "predefined_voice", files: File[]): Promise<UploadAnswer> {
+  async upload(kind: "reference" | "predefined_voice", files: File[], consent: boolean): Promise<UploadAnswer> {
     const form = new FormData();
+    if (consent) form.append("consent", "true");
     for (const file of files) form.append("files", file);
     const answer = await send(`upload_${kind}`, { method: "POST", body: form });
     const problem = answer.clone();

@@ -93,6 +93,7 @@ export interface Voice {
   language_name: string | null;
   sample_rate: number | null;
   bytes: number | null;
+  consent: "given" | "unknown" | null;
   default: boolean;
   editable: boolean;
 }
