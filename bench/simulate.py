@@ -183,6 +183,12 @@ class SimLedger:
         self.ended[job.id] = asyncio.Event()
         return job
 
+    epoch = 0
+    """Of all jobs."""
+
+    def waiting_for(self) -> None:
+        pass
+
     async def get_job(self, job_id: str) -> Job | None:
         await asyncio.sleep(self._read)
         return self._jobs.get(job_id)
@@ -405,7 +411,7 @@ async def simulate(workers: int, segments: int, per_job: int, costs: Costs, seed
     seconds, cpu = loop.time() - begun, time.process_time() - cpu
     asking.cancel()
     await scheduler.stop()
-    shares = [half.get(f"owner-{number}", 0) for number in range(OWNERS)]
+    shares = [half.get(owner, 0) for owner in {*owner_of.values()} - {"visitor"}]
     loads = {
         "workers": fleet.busy / (workers * seconds),
         "scheduler (one core of the server)": cpu / seconds,
@@ -500,7 +506,6 @@ def main() -> None:
     for workers in options.workers:
         segments = options.segments or min(max(100 * workers, 1_000), 1_000_000)
         loop = VirtualLoop()
-        asyncio.set_event_loop(loop)
         row = loop.run_until_complete(simulate(workers, segments, options.per_job, costs, options.seed))
         rows.append(row)
         shown = ", ".join(f"{name} {load:.0%}" for name, load in row.loads.items())
