@@ -79,7 +79,7 @@ async def _lose_all(nodes: Nodes, cluster: RayCluster, folder: Path) -> None:
     idle = await workers_of(cluster, set())
     await owner.start()
     async with nodes.clients() as (first, second), alone(folder / "alone") as single:
-        long = book(1, sentences=140)
+        long = book(1, sentences=110)
         job_id, reference = await asyncio.gather(first.enqueue(**long), single.enqueue(**long))
         heard = asyncio.create_task(listen(second, job_id))
         await go_on(second, job_id)
