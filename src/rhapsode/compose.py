@@ -271,11 +271,12 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
     """
     async with open_shop(settings) as shop:
         scheduler = Scheduler(shop, scheduler_options(settings))
+        keeper = NodeKeeper(shop.ledger, scheduler)
         try:
-            await asyncio.gather(shop.fleet.start(), shop.planner.start())
+            async with _in_background(keeper.hold()):
+                await asyncio.gather(shop.fleet.start(), shop.planner.start())
             await scheduler.start(await shop.ledger.adopt())
-            keeping = _in_background(NodeKeeper(shop.ledger, scheduler).run())
-            async with keeping, sweeping(shop, settings), sending(shop, settings):
+            async with _in_background(keeper.run()), sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
             await settle(shop.fleet, scheduler)

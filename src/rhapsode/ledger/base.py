@@ -243,6 +243,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def hold(self) -> None:
+        """Renew this node's lease and nothing else, while it is not ready to work."""
+        ...
+
     async def beat(self, judge: bool) -> Beat:
         """Renew the lease of this node's jobs; take over those of nodes that have left and, when ``judge``, of silent ones.
 

@@ -88,6 +88,12 @@ class SqlLedger(Ledger):
     async def adopt(self) -> Sequence[Waiting]:
         return await self._write(nodes.adopt, self.store.node, self._ttl_s, self.shared)
 
+    async def hold(self) -> None:
+        try:
+            await self._write(nodes.hold)
+        except LeaseLost:  # along with nothing
+            await self.store.begin_again()
+
     async def beat(self, judge: bool) -> Beat:
         if not self.store.shared:
             return Beat()
