@@ -123,6 +123,8 @@ def _offered(ctx: Context, name: str, active: bool, loaded: bool) -> dict[str, o
         "max_chars": info.max_chars,
         "can_clone": info.can_clone,
         "mixes_voices": info.mixes_voices,
+        "reads_numbers": info.reads_numbers,
+        "takes_ipa": info.takes_ipa,
         "controls": controls,
         "tags": list(info.tags),
         "languages": {code: language_name(code) for code in _languages(described)},

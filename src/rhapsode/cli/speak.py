@@ -30,6 +30,11 @@ _GONE = (404, 410)
 @click.option("--chunk-size", type=int, help="Longest segment, in characters.")
 @click.option("--temperature", type=float, help="Liveliness.")
 @click.option("--priority", type=click.Choice(["interactive", "normal", "batch"]), help="Who goes first.")
+@click.option(
+    "--input-type",
+    type=click.Choice(["auto", "text", "ssml", "plain"]),
+    help="plain: brackets and tags mean nothing; auto: SSML when the text begins with <speak>, else text with markers.",
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the file.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run of this command made, and begin anew.")
 @click.pass_obj
@@ -47,6 +52,7 @@ def speak_command(
     chunk_size: int | None,
     temperature: float | None,
     priority: str | None,
+    input_type: str | None,
     encoding: str,
     fresh: bool,
 ) -> None:
@@ -59,7 +65,9 @@ def speak_command(
         options.warn(warning)
     source = read_source(what, text, encoding, sys.stdin.buffer)
     target, chosen = choose_output(output, audio_format, loaded.settings.audio_output.format, source.name)
-    how = SpeechOptions(voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine)
+    how = SpeechOptions(
+        voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine, input_type=input_type
+    )
     order = Order(source.text, how, target)
     with Connection(options) as connection, shown_progress(options.console) as watch:
         work = Speaking(options, connection, order, order.key(_defaults(loaded.settings)), watch, fresh)

@@ -45,6 +45,8 @@ class _Calls:
     voices = Operation(_library.voices)
     recordings = Operation(_library.recordings)
     upload_recording = Operation(_library.upload_recording)
+    dictionary = Operation(_library.dictionary)
+    add_words = Operation(_library.add_words)
     is_alive = Operation(_library.is_alive)
     keys = Operation(_library.keys)
     create_key = Operation(_library.create_key)

@@ -22,6 +22,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import piper
 from numpy.typing import NDArray
+from piper.config import PhonemeType
 from piper.const import BOS, EOS, PAD
 from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
@@ -50,6 +51,9 @@ _MEASURED_BELOW_S = 3.0
 """Shorter sentences are spoken at pace 1 too, only to know their length: a frame more or less is a percent of them."""
 _ELLIPSIS = re.compile(r"\s*(?:\.{2,}|…)\s*(?=\w)")
 """Inside a sentence: espeak runs the words around it together."""
+
+_TOKENS = re.compile(r"(?:\[\[.*?\]\]|\S)+")
+"""Words; phonemes in brackets may have spaces."""
 
 _SPEED = Control("speed_factor", 0.25, 4.0, 1.0, "How fast it speaks; 2 is twice as fast.")
 _TEMPERATURE = Control(
@@ -97,6 +101,7 @@ class PiperEngine:
             max_chars=MAX_CHARS,
             can_clone=False,
             controls=(_SPEED, _TEMPERATURE),
+            takes_ipa=True,
         )
 
     def voices(self) -> Sequence[Voice]:
@@ -194,7 +199,9 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     Raises:
         EngineError: The phonemiser failed.
     """
-    text = _ELLIPSIS.sub(", ", sentence).replace("[[", "[ [")  # espeak's brackets for raw phonemes are not for users
+    text = _ELLIPSIS.sub(", ", sentence)
+    if phonemiser.config.phoneme_type is not PhonemeType.ESPEAK:  # others do not know what the brackets mean
+        text = text.replace("[[", " ").replace("]]", " ")
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:
@@ -232,10 +239,11 @@ def _speak(
             length = _render(file, loaded, ids, drawn, 1.0)[0].size
         natural += length
     audio = np.concatenate(parts)
-    tokens = text.split()
+    written = _TOKENS.findall(text)
+    tokens = [token.replace("[[", "").replace("]]", "") for token in written]
     if len(borders) != len(phonemes) + 1:
         return _Sentence(audio, _proportional(tokens, audio.size), natural)
-    spans = word_spans(tokens, phonemes, lambda token: _phonemes(loaded.phonemiser, token))
+    spans = word_spans(written, phonemes, lambda token: _phonemes(loaded.phonemiser, token))
     words = tuple(WordTiming(t, borders[a], borders[b]) for t, (a, b) in zip(tokens, spans, strict=True))
     return _Sentence(audio, words, natural)
 

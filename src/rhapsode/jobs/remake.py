@@ -1,10 +1,12 @@
 """Ask for one segment of a completed job again: with another seed, or another text."""
 
+from dataclasses import replace
+
 from rhapsode.errors import Conflict, InvalidInput
-from rhapsode.jobs.runner import plan_options
+from rhapsode.jobs.runner import plan_options, wording
 from rhapsode.jobs.service import JobService
 from rhapsode.ledger.base import NewRedo
-from rhapsode.model import Caller, Job, JobStatus, new_job_id
+from rhapsode.model import Caller, Job, JobStatus, Markup, new_job_id
 from rhapsode.text.plan import PlanCursor
 
 _WITHIN = PlanCursor(index=1).dumps()
@@ -60,7 +62,8 @@ async def _spoken(service: JobService, job: Job, text: str) -> str:
         raise InvalidInput(
             f"text has {len(text)} characters; a segment of this job has {options.limit} at most", "text"
         )
-    batch = await service.shop.planner.plan(text, _WITHIN, True, options)
+    words = wording(job.request, service.shop.ledger.lexicon)
+    batch = await service.shop.planner.plan(text, _WITHIN, True, replace(options, markup=Markup.PLAIN), words)
     if not batch.segments:
         raise InvalidInput("text has nothing that can be spoken", "text")
     if len(batch.segments) > 1 or not batch.done:

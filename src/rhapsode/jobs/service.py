@@ -19,13 +19,15 @@ from rhapsode.errors import (
 )
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
+from rhapsode.jobs.dictionary import FILE, DictionaryFile
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
-from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
+from rhapsode.jobs.request import Reading, Resolved, SpeechBody, check_size, granted, resolve
 from rhapsode.jobs.results import Results
-from rhapsode.jobs.runner import Head, plan_options
+from rhapsode.jobs.runner import Head, plan_options, wording
 from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.script import InputType, read_script
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
@@ -57,6 +59,7 @@ class JobService:
         self.webhooks = WebhookService(shop, settings)
         self.results = Results(shop)
         self.renditions = Renditions(shop)
+        self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
         self._probing = asyncio.Semaphore(_PROBES)
 
@@ -106,7 +109,10 @@ class JobService:
         planning: asyncio.Future[PlanBatch] | None = None
         if attached:  # somebody waits: plan while the job is stored
             options = plan_options(new.request, described.info)
-            planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
+            words = wording(new.request, resolved.dictionary.give)
+            planning = asyncio.ensure_future(
+                self.shop.planner.plan(window, "", len(window) == len(body.text), options, words)
+            )
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
@@ -135,20 +141,25 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+        """Read the text's markup, look up what the body leaves open, and the engine that would speak it.
 
         Raises:
-            NotFound: There is no such engine here; names those there are.
-            Unavailable: It cannot be had now.
+            TooLarge: The text is.
+            InvalidInput: Its markup is wrong.
+            NotFound: There is no such engine or voice here; names those there are.
+            Unavailable: The engine cannot be had now.
         """
+        check_size(body, self.settings)
+        script = await read_script(body.text, body.input_type or InputType.AUTO)
+        reading = Reading(script, self.dictionary.now(), self.dictionary.trouble)
         wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)
         try:
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            return resolve(body, self.settings, described, self.references, default, reading, caller.limits), described
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.described(engine, refresh=True)
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            return resolve(body, self.settings, described, self.references, default, reading, caller.limits), described
 
     def engine_of(self, voice: str) -> str:
         """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
@@ -390,6 +401,7 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         tags=tuple(body.tags),
         webhook_url=body.webhook_url,
         limits=caller.limits,
+        dictionary=resolved.dictionary.stored,
     )
 
 

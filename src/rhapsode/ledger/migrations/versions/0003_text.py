@@ -1,0 +1,28 @@
+"""Voices, pauses and speeds of segments; dictionaries as they were when jobs were submitted.
+
+Revision ID: 0003
+Revises: 0002
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column("segments", sa.Column("voice", sa.Text()))
+    op.add_column("segments", sa.Column("lead_ms", sa.Integer()))
+    op.add_column("segments", sa.Column("speed", sa.Float(), nullable=False, server_default="1"))
+    op.add_column("jobs", sa.Column("lexicon", sa.Text()))
+    given = sa.column("lexicon").is_not(None)
+    op.create_index("ix_jobs_lexicon", "jobs", ["lexicon"], sqlite_where=given, postgresql_where=given)
+    op.create_table(
+        "lexicons",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_lexicons"),
+        sqlite_with_rowid=False,
+    )
