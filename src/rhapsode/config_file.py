@@ -109,7 +109,7 @@ class ConfigFile:
             if self.path.exists():
                 old = YAML(typ="safe", pure=True).load(read_file(self.path)) or {}
                 for key, value in _leaves(old):
-                    if _is_file_only(key):
+                    if is_file_only(key):
                         *sections, name = key.split(".")
                         into = kept
                         for section in sections:
@@ -145,7 +145,7 @@ class ConfigFile:
             known: Any = now
             for part in key.split("."):
                 known = known.get(part) if isinstance(known, Mapping) else None
-            if _is_file_only(key) and value != known and (value or known):
+            if is_file_only(key) and value != known and (value or known):
                 raise Forbidden(f"{key} can only be changed in {self.path.name} itself, not over HTTP")
 
 
@@ -155,7 +155,8 @@ def needs_restart(changes: Mapping[str, Any]) -> bool:
     return copies or any(key not in LIVE for key in changes)
 
 
-def _is_file_only(key: str) -> bool:
+def is_file_only(key: str) -> bool:
+    """Whether a setting must not be changed over HTTP."""
     return key in FILE_ONLY or (key.startswith("engines.") and key.endswith(".python"))
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from rhapsode.cli.group import main
 from rhapsode.engines.tone import CHAR_SAMPLES
@@ -98,6 +98,7 @@ async def test_a_dialogue_of_one_rate_shares_takes_with_other_jobs(server: Serve
     ("body", "status", "place", "says"),
     [
         ({"text": "Hello\n [voice:nobody] there"}, 404, (2, 2), "there is no voice 'nobody'; there are tone"),
+        ({"text": "x [voice: nobody] y"}, 404, (1, 3), "input_type plain reads brackets and tags as text"),
         ({"text": "<speak><voice name='nobody'>x</voice></speak>"}, 404, (1, 8), "there is no voice 'nobody'"),
         ({"text": "a [pause 20s]"}, 422, (1, 3), "at most 10 s"),
         ({"text": "<speak><p>x</speak>"}, 422, (1, 14), "end tag"),
@@ -224,6 +225,61 @@ async def test_a_lexicon_is_imported(server: Server, tmp_path: Path) -> None:
     assert "2 words were added; the dictionary has 3" in said
     shown = json.loads(await asyncio.to_thread(command, "--json"))
     assert [entry["word"] for entry in shown] == ["ACME", "Sepulveda", "W3C"]
+    assert "has 4 words" in await asyncio.to_thread(command, "add", "GIF", "/dʒɪf/", "--language", "en")
+    assert "has 3 words" in await asyncio.to_thread(command, "remove", "ACME")
+    rows = {entry["word"]: entry for entry in (await server.http.get("/dictionary")).json()["entries"]}
+    assert rows["GIF"] == {"word": "GIF", "say": None, "ipa": "dʒɪf", "language": "en", "match_case": None}
+    gone = await server.http.delete("/dictionary/ACME")
+    assert (gone.status_code, gone.json()["detail"]) == (404, "the dictionary has no word 'ACME', written so")
+    await server.http.put("/dictionary", json={"entries": []})
+
+
+async def test_words_that_come_at_once_are_all_kept(server: Server) -> None:
+    def one(number: int) -> Awaitable[httpx.Response]:
+        return server.http.patch("/dictionary", json={"entries": [{"word": f"word{number}", "say": "x"}]})
+
+    assert {answer.status_code for answer in await asyncio.gather(*map(one, range(20)))} == {200}
+    assert len((await server.http.get("/dictionary")).json()["entries"]) == 20
+    assert (await server.http.delete("/dictionary/word7")).json()["digest"]
+    await server.http.put("/dictionary", json={"entries": []})
+
+
+async def test_the_command_line_speaks_markup(server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(
+            main, ["--server", server.url, "speak", "-o", str(out), "--voice", "tone-chars", *arguments]
+        )
+
+    async def length(*arguments: str) -> int:
+        done = await asyncio.to_thread(command, *arguments)
+        assert done.exit_code == 0, done.output
+        with wave.open(str(out)) as file:
+            return file.getnframes()
+
+    assert await length("--text", "One [pause 1s] two") == CHAR_SAMPLES * 6 + RATE
+    assert await length("--text", "One [voice:x] two", "--input-type", "plain") > CHAR_SAMPLES * len("One two voice")
+    assert await length("--ssml", "--text", "<speak>One<break time='1s'/>two</speak>") == CHAR_SAMPLES * 6 + RATE
+    assert await length("--pronounce", "SQL=sequel", "--text", "SQL") == CHAR_SAMPLES * len("sequel")
+    refused = await asyncio.to_thread(command, "--ssml", "--text", "<speak>One")
+    assert refused.exit_code != 0
+    assert "line 1, column 11" in refused.output
+    refused = await asyncio.to_thread(command, "--pronounce", "SQL", "--text", "SQL")
+    assert "SQL=sequel" in refused.output
+
+
+async def test_a_segment_is_made_again_with_the_words_of_its_job(server: Server) -> None:
+    await server.http.put("/dictionary", json={"entries": [{"word": "SQL", "say": "sequel"}]})
+    _, _, _, job_id = await spoken(server, "One. [voice:bob] Two.", pronunciations={"nginx": "engine x"})
+    await server.http.put("/dictionary", json={"entries": [{"word": "SQL", "say": "squeal!"}]})
+    redo = await server.http.post(f"/tts/{job_id}/segments/1/redo", json={"text": "SQL nginx"})
+    assert redo.status_code == 202, redo.text
+    await server.until(redo.json()["redo"]["job_id"], "completed")
+    again = (await server.http.get(f"/tts/{job_id}/segments?start=1&words=true")).json()["segments"][0]
+    assert (again["voice"], [word["text"] for word in again["words"]]) == ("bob", ["sequel", "engine", "x"])
+    subtitles = (await server.http.get(f"/tts/{job_id}/subtitles.vtt")).text
+    assert re.findall(r"--> .*\n(.*)", subtitles) == ["One.", "SQL nginx"]
     await server.http.put("/dictionary", json={"entries": []})
 
 

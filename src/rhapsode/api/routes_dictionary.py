@@ -86,6 +86,12 @@ async def import_pls(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     return _answer(ctx, now, told)
 
 
+@router.delete("/{word:path}", dependencies=[SameSite], responses={200: {"model": DictionaryAnswer}})
+async def remove(word: str, ctx: Ctx, _: Admin) -> JSONResponse:
+    """Take out a word, written as it is there. Running jobs keep it."""
+    return _answer(ctx, await asyncio.to_thread(ctx.service.dictionary.remove, word))
+
+
 def _entries(data: bytes) -> Sequence[Pronunciation]:
     body = DictionaryBody.model_validate_json(data)
     return [checked(entry.value(), f"entries/{number}") for number, entry in enumerate(body.entries)]

@@ -1,6 +1,7 @@
 """``rhapsode dictionary``: how words are spoken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,9 +12,9 @@ from rhapsode.cli.connection import patiently, running_server
 from rhapsode.cli.options import Options, print_json
 from rhapsode.cli.order import decode
 from rhapsode.client import Client
-from rhapsode.jobs.dictionary import FILE, DictionaryFile
+from rhapsode.jobs.dictionary import FILE, DictionaryFile, Frozen
 from rhapsode.model import Pronunciation
-from rhapsode.text.lexicon import as_rows
+from rhapsode.text.lexicon import as_rows, checked, from_short
 from rhapsode.text.pls import read_pls
 
 _SHOWN = 40
@@ -27,7 +28,7 @@ def dictionary_command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     options: Options = context.obj
-    entries = _entries(options)
+    entries = _change(options, lambda client: client.dictionary(), lambda file: file.now())
     if as_json:
         print_json(as_rows(entries))
         return
@@ -43,6 +44,25 @@ def dictionary_command(context: click.Context, as_json: bool) -> None:
         options.say(f"and {len(entries) - _SHOWN} more (--json shows all)")
 
 
+@dictionary_command.command("add")
+@click.argument("word")
+@click.argument("spoken")
+@click.option("--language", help="Only in texts of this language.")
+@click.pass_obj
+def add_command(options: Options, word: str, spoken: str, language: str | None) -> None:
+    """Say how a word is spoken: as a respelling, or in IPA between slashes, such as GIF /dʒɪf/."""
+    entry = checked(replace(from_short(word, spoken), language=language), "the word")
+    _say_total(options, len(_change(options, lambda client: client.add_words([entry]), lambda file: file.add([entry]))))
+
+
+@dictionary_command.command("remove")
+@click.argument("word")
+@click.pass_obj
+def remove_command(options: Options, word: str) -> None:
+    """Take out a word, written as it is there."""
+    _say_total(options, len(_change(options, lambda client: client.remove_word(word), lambda file: file.remove(word))))
+
+
 @dictionary_command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--encoding", default="utf-8", show_default=True, help="Of the file.")
@@ -52,24 +72,23 @@ def import_command(options: Options, file: Path, encoding: str) -> None:
     document = decode(file.read_bytes(), file.name, encoding)
     entries, told = read_pls(document, file.name)
 
-    def through(client: Client) -> int:
-        with client:
-            return len(client.add_words(entries))
-
-    def attempt() -> int:
-        if options.server:
-            return through(Client(options.server, api_key=options.api_key))
-        settings = options.load().settings
-        client = running_server(settings)
-        return through(client) if client else len(_file(options).add(entries).entries)
-
-    total = patiently(attempt)
+    now = _change(options, lambda client: client.add_words(entries), lambda file: file.add(entries))
     for sentence in told:
         options.say(sentence)
-    options.say(f"{len(entries)} words were added; the dictionary has {total}")
+    options.say(f"{len(entries)} words were added; the dictionary has {len(now)}")
 
 
-def _entries(options: Options) -> Sequence[Pronunciation]:
+def _say_total(options: Options, total: int) -> None:
+    options.say(f"the dictionary has {total} words" if total != 1 else "the dictionary has one word")
+
+
+def _change(
+    options: Options,
+    through: Callable[[Client], Sequence[Pronunciation]],
+    alone: Callable[[DictionaryFile], Frozen],
+) -> Sequence[Pronunciation]:
+    """Do something with the dictionary of the server, or with the file when none runs; its entries then."""
+
     def attempt() -> Sequence[Pronunciation]:
         client = (
             Client(options.server, api_key=options.api_key)
@@ -77,12 +96,8 @@ def _entries(options: Options) -> Sequence[Pronunciation]:
             else running_server(options.load().settings)
         )
         if client is None:
-            return _file(options).now().entries
+            return alone(DictionaryFile(options.load().settings.data_dir / FILE)).entries
         with client:
-            return client.dictionary()
+            return through(client)
 
     return patiently(attempt)
-
-
-def _file(options: Options) -> DictionaryFile:
-    return DictionaryFile(options.load().settings.data_dir / FILE)

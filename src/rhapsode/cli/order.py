@@ -15,7 +15,7 @@ from rhapsode.errors import InvalidInput
 FORMATS: Mapping[str, str] = {"wav": "wav", "mp3": "mp3", "flac": "flac", "opus": "opus", "ogg": "opus"}
 """Output formats by file name extension."""
 
-_TEXT_SUFFIXES = frozenset({".txt", ".md", ".text", ".rst"})
+_TEXT_SUFFIXES = frozenset({".txt", ".md", ".text", ".rst", ".ssml", ".xml"})
 _NAME_WORDS = 6
 _NAME_CHARS = 48
 _FOREIGN_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))

@@ -47,6 +47,7 @@ class _Calls:
     upload_recording = Operation(_library.upload_recording)
     dictionary = Operation(_library.dictionary)
     add_words = Operation(_library.add_words)
+    remove_word = Operation(_library.remove_word)
     is_alive = Operation(_library.is_alive)
     keys = Operation(_library.keys)
     create_key = Operation(_library.create_key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -51,6 +52,11 @@ def add_words(entries: Sequence[Pronunciation]) -> Flow[Sequence[Pronunciation]]
     """Add words to the dictionary; they win over those there are. The dictionary as it is then."""
     body = {"entries": msgspec.to_builtins(entries)}
     return (yield from ask("PATCH", "/dictionary", _Dictionary, json=body)).entries
+
+
+def remove_word(word: str) -> Flow[Sequence[Pronunciation]]:
+    """Take a word out of the dictionary; the dictionary as it is then."""
+    return (yield from ask("DELETE", f"/dictionary/{quote(word, safe='')}", _Dictionary)).entries
 
 
 def is_alive() -> Flow[bool]:

@@ -30,7 +30,7 @@ from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.engines.piper_model import PATCH_VERSION, Noise, SeededModel, load_model
 from rhapsode.engines.piper_voices import VoiceFile, find_voices, stamp_of
-from rhapsode.engines.words import sounds, word_spans
+from rhapsode.engines.words import shown, sounds, word_spans, words_of
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -51,9 +51,6 @@ _MEASURED_BELOW_S = 3.0
 """Shorter sentences are spoken at pace 1 too, only to know their length: a frame more or less is a percent of them."""
 _ELLIPSIS = re.compile(r"\s*(?:\.{2,}|…)\s*(?=\w)")
 """Inside a sentence: espeak runs the words around it together."""
-
-_TOKENS = re.compile(r"(?:\[\[.*?\]\]|\S)+")
-"""Words; phonemes in brackets may have spaces."""
 
 _SPEED = Control("speed_factor", 0.25, 4.0, 1.0, "How fast it speaks; 2 is twice as fast.")
 _TEMPERATURE = Control(
@@ -201,7 +198,7 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     """
     text = _ELLIPSIS.sub(", ", sentence)
     if phonemiser.config.phoneme_type is not PhonemeType.ESPEAK:  # others do not know what the brackets mean
-        text = text.replace("[[", " ").replace("]]", " ")
+        text = shown(text)
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:
@@ -239,8 +236,8 @@ def _speak(
             length = _render(file, loaded, ids, drawn, 1.0)[0].size
         natural += length
     audio = np.concatenate(parts)
-    written = _TOKENS.findall(text)
-    tokens = [token.replace("[[", "").replace("]]", "") for token in written]
+    written = words_of(text)
+    tokens = [shown(word) for word in written]
     if len(borders) != len(phonemes) + 1:
         return _Sentence(audio, _proportional(tokens, audio.size), natural)
     spans = word_spans(written, phonemes, lambda token: _phonemes(loaded.phonemiser, token))

@@ -1,5 +1,6 @@
 """Which phonemes belong to which word, when the phonemiser runs words together or reads one as several."""
 
+import re
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -11,6 +12,21 @@ Span = tuple[int, int]
 
 _STRESS = frozenset("ˈˌ")
 _SILENT = frozenset(" .,;:?!…\"'()-–—¡¿«»“”„") | _STRESS
+
+IPA = re.compile(r"\[\[(.*?)\]\]")
+"""Phonemes in a text, for engines that take them: :attr:`rhapsode.engines.base.EngineInfo.takes_ipa`."""
+_WORD = re.compile(r"(?:\[\[.*?\]\]|\S)+")
+"""Phonemes in brackets may have spaces."""
+
+
+def words_of(sentence: str) -> list[str]:
+    """The words of one sentence, as written; phonemes with their brackets."""
+    return _WORD.findall(sentence)
+
+
+def shown(word: str) -> str:
+    """A word without the brackets of phonemes."""
+    return word.replace("[[", "").replace("]]", "")
 
 
 def word_spans(tokens: Sequence[str], phonemes: Sequence[str], alone: Callable[[str], Sequence[str]]) -> list[Span]:

@@ -64,7 +64,8 @@ async def dry_run(service: JobService, body: SpeechBody, caller: Caller) -> dict
         cursor, offset, done = batch.cursor.dumps(), batch.cursor.offset, batch.done
     voice = described.voice(request.voice) or described.voices[0]
     audio_s = _audio_s(service, request, totals)
-    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers(request.engine))
+    workers = service.workers(request.engine)
+    eta = service.scheduler.overview.arrival(request.engine, resolved.priority, totals.chars, workers)
     return {
         "segments": [_shown(segment, request.voice) for segment in totals.shown],
         "segments_truncated": totals.segments > len(totals.shown),

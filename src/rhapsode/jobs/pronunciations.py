@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from rhapsode.errors import InvalidInput
 from rhapsode.model import Pronunciation
-from rhapsode.text.lexicon import MAX_JOB_ENTRIES, MAX_SAY, MAX_WORD, as_rows, checked
+from rhapsode.text.lexicon import MAX_JOB_ENTRIES, MAX_SAY, MAX_WORD, as_rows, checked, from_short
 
 
 class Entry(BaseModel):
@@ -28,18 +28,16 @@ class Entry(BaseModel):
         return Pronunciation(self.word, self.say, self.ipa, self.language, self.match_case)
 
 
-def _from_short(word: object, spoken: object) -> object:
-    """An entry from the short form, word: respelling or /phonemes/."""
-    if isinstance(spoken, str) and len(spoken) > 2 and spoken.startswith("/") and spoken.endswith("/"):
-        return {"word": word, "ipa": spoken[1:-1]}
-    return {"word": word, "say": spoken}
-
-
 def _read(given: Any) -> tuple[Pronunciation, ...]:
     if given is None:
         return ()
     if isinstance(given, Mapping):
-        given = [_from_short(word, spoken) for word, spoken in given.items()]
+        given = [
+            as_rows([from_short(word, spoken)])[0]
+            if isinstance(word, str) and isinstance(spoken, str)
+            else {"word": word, "say": spoken}
+            for word, spoken in given.items()
+        ]
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise ValueError('must be a list of {"word", "say" or "ipa"}, or an object {word: respelling or "/ipa/"}')
     if len(given) > MAX_JOB_ENTRIES:

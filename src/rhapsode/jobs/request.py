@@ -292,7 +292,7 @@ def _cast(script: Script, described: EngineDescription, language: str) -> tuple[
         if voice is None:
             raise NotFound(
                 f"text: line {line}, column {column}: there is no voice {name[:100]!r}; there are "
-                f"{_listed([v.id for v in described.voices])}",
+                f"{_listed([v.id for v in described.voices])}; input_type plain reads brackets and tags as text",
                 "text",
                 (line, column),
             )

@@ -151,7 +151,8 @@ class JobService:
         """
         check_size(body, self.settings)
         script = await read_script(body.text, body.input_type or InputType.AUTO)
-        reading = Reading(script, self.dictionary.now(), self.dictionary.trouble)
+        words = self.dictionary
+        reading = Reading(script, await asyncio.to_thread(words.now) if words.is_stale else words.now(), words.trouble)
         wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)

@@ -59,6 +59,13 @@ def checked(entry: Pronunciation, where: str) -> Pronunciation:
     return Pronunciation(word, say or None, ipa or None, entry.language or None, entry.match_case)
 
 
+def from_short(word: str, spoken: str) -> Pronunciation:
+    """The entry that a short form means: a respelling, or phonemes between slashes. Not checked."""
+    if len(spoken) > 2 and spoken.startswith("/") and spoken.endswith("/"):
+        return Pronunciation(word, ipa=spoken[1:-1])
+    return Pronunciation(word, spoken)
+
+
 def dumps(entries: Sequence[Pronunciation]) -> str:
     """As stored; equal entries give equal text."""
     return msgspec.json.encode(entries).decode()

@@ -46,6 +46,7 @@ function Card({ voice }: { voice: Voice }) {
     } else {
       set("voice_mode", "predefined");
       set("predefined_voice_id", voice.filename);
+      if (voice.engine) set("engine", voice.engine);
     }
     location.hash = address("studio");
   };

@@ -10,6 +10,8 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly retryAfter: number | null = null,
+    /** What is wrong, as a JSON pointer into the body. */
+    readonly pointer: string | null = null,
   ) {
     super(message);
   }
@@ -49,10 +51,11 @@ async function send(path: string, call: Call): Promise<Response> {
 }
 
 export async function problemOf(answer: Response): Promise<ApiError> {
-  const body: { detail?: unknown; code?: string } = await answer.json().catch(() => ({}));
+  const body: { detail?: unknown; code?: string; errors?: { pointer?: string }[] } = await answer.json().catch(() => ({}));
   const detail = typeof body.detail === "string" ? body.detail : `The server answered ${answer.status}.`;
   const wait = Number(answer.headers.get("Retry-After"));
-  return new ApiError(answer.status, body.code ?? "http_error", detail, Number.isFinite(wait) && wait > 0 ? wait : null);
+  const retryAfter = Number.isFinite(wait) && wait > 0 ? wait : null;
+  return new ApiError(answer.status, body.code ?? "http_error", detail, retryAfter, body.errors?.[0]?.pointer ?? null);
 }
 
 async function json<T>(path: string, call: Call = {}): Promise<T> {

@@ -61,6 +61,9 @@ export interface Segment {
   end: number;
   chars: number;
   boundary: string;
+  voice: string;
+  pause_before_seconds: number | null;
+  speed: number;
   attempt: number;
   failures: number;
   variant: number;
@@ -108,6 +111,7 @@ export interface Control {
 export interface Engine {
   name: string;
   active: boolean;
+  offered: boolean;
   state: string | null;
   can_clone: boolean | null;
   controls: Control[];

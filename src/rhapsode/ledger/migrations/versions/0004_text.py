@@ -1,13 +1,13 @@
 """Voices, pauses and speeds of segments; dictionaries as they were when jobs were submitted.
 
-Revision ID: 0003
+Revision ID: 0004
 Revises: 0002
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
+revision = "0004"
 down_revision = "0002"
 
 
