@@ -24,6 +24,7 @@ CASES = (
     ("The new SQL was better than the first film.", "new sequel was better"),
     ("He closed the qqq because it was cold.", "closed the window because"),
     ("We saw a large zzz at the zoo.", "a large elephant at the zoo"),
+    ('<speak>He waited at the <phoneme ph="ˈgɑ:rdən ˈd͡ʒeɪl">xyz</phoneme> all night.</speak>', "at the garden jail all night"),
     ('<speak>They put the <phoneme ph="pəˈteɪtoʊ">xyz</phoneme> on the table.</speak>', "put the potato on the table"),
     ('<speak>He works for the <sub alias="weather office">W.O.</sub> in town.</speak>', "the weather office in town"),
     ('<speak>It was their <say-as interpret-as="ordinal">12</say-as> birthday party.</speak>', "twelfth birthday"),

@@ -25,7 +25,7 @@ from rhapsode.engines import kokoro_files
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance, parse_blend
 from rhapsode.engines.espeak import Espeak
 from rhapsode.engines.kokoro_model import MOST_PHONEMES, RATE, KokoroModel, load_model, provider_of
-from rhapsode.engines.words import IPA, shown, word_spans, words_of
+from rhapsode.engines.words import IPA, as_espeak, shown, word_spans, words_of
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -39,8 +39,6 @@ _ESPEAK = {
     "en": "en-us", "en-us": "en-us", "en-gb": "en-gb", "es": "es", "fr": "fr-fr", "hi": "hi", "it": "it", "pt": "pt-br",
 }  # fmt: skip
 _MISAKI = {"ja": "JAG2P", "zh": "ZHG2P"}
-_LATIN_IPA = str.maketrans("g:'", "ɡːˈ")
-"""What people write for letters of IPA that their keyboards lack."""
 
 
 class KokoroEngine:
@@ -182,13 +180,13 @@ class KokoroEngine:
                 known = ", ".join(sorted({*_ESPEAK, *filter(_has_misaki, _MISAKI)}))
                 raise EngineError(f"kokoro does not speak {utterance.language!r}; it speaks {known}")
             speak = lambda line: self._espeak.phonemes(line, code)  # noqa: E731
-        return lambda line: "".join(p for p in _with_ipa(line, speak) if p in model.vocabulary).strip()
+        return lambda line: "".join(p for p in _with_ipa(line, base, speak) if p in model.vocabulary).strip()
 
 
-def _with_ipa(line: str, speak: Callable[[str], str]) -> str:
+def _with_ipa(line: str, language: str, speak: Callable[[str], str]) -> str:
     """Phonemes of a line; those that stand in it between brackets are taken as they are."""
     pieces = IPA.split(line)
-    said = [piece.translate(_LATIN_IPA) if i % 2 else _between(piece, speak) for i, piece in enumerate(pieces)]
+    said = [as_espeak(piece, language) if i % 2 else _between(piece, speak) for i, piece in enumerate(pieces)]
     return " ".join("".join(said).split()) if len(pieces) > 1 else said[0]
 
 

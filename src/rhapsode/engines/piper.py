@@ -30,7 +30,7 @@ from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.engines.piper_model import PATCH_VERSION, Noise, SeededModel, load_model
 from rhapsode.engines.piper_voices import VoiceFile, find_voices, stamp_of
-from rhapsode.engines.words import shown, sounds, word_spans, words_of
+from rhapsode.engines.words import IPA, as_espeak, shown, sounds, word_spans, words_of
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -199,6 +199,8 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     text = _ELLIPSIS.sub(", ", sentence)
     if phonemiser.config.phoneme_type is not PhonemeType.ESPEAK:  # others do not know what the brackets mean
         text = shown(text)
+    else:
+        text = IPA.sub(lambda ipa: f"[[{as_espeak(ipa[1], phonemiser.config.espeak_voice)}]]", text)
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:

@@ -19,6 +19,18 @@ _WORD = re.compile(r"(?:\[\[.*?\]\]|\S)+")
 """Phonemes in brackets may have spaces."""
 
 
+_VOWELS = "aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻᵊ"
+_EARLY_STRESS = re.compile(rf"([ˈˌ])([^{_VOWELS}ˈˌ\s]+)(?=[{_VOWELS}])")
+_TYPED = str.maketrans({"g": "ɡ", ":": "ː", "'": "ˈ", "\u0361": None, "\u035c": None, ".": None, "/": None})
+"""What people type for letters of IPA, and what espeak does not write: ties, and borders of syllables."""
+
+
+def as_espeak(ipa: str, language: str) -> str:
+    """IPA as dictionaries have it, the way espeak writes it, on whose phonemes voices were trained: stress stands before the vowel."""
+    written = _EARLY_STRESS.sub(r"\2\1", ipa.translate(_TYPED))
+    return written.replace("r", "ɹ") if language.lower().startswith("en") else written
+
+
 def words_of(sentence: str) -> list[str]:
     """The words of one sentence, as written; phonemes with their brackets."""
     return _WORD.findall(sentence)
