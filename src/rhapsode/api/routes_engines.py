@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _ABSENT: dict[str, object] = {
     "active": False, "offered": False, "loaded": False, "controls": [], "tags": [], "languages": {},
 } | dict.fromkeys(
-    ("revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "voices", "realtime_factor")
+    ("revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "reads_numbers", "takes_ipa", "voices", "realtime_factor")
 )  # fmt: skip
 _MODEL_TYPES = {"chatterbox": "original", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
 
