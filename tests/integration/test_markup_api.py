@@ -169,6 +169,7 @@ async def test_pronunciations_of_a_job(server: Server) -> None:
     [
         ([{"word": "x"}], "needs say"), ([{"word": "", "say": "y"}], "at least 1 character"), ("x", "must be a list"), ([1], "entry 0"),
         ({f"w{n}": "x" for n in range(201)}, "at most 200"), ([{"word": "x", "say": "y", "colour": "red"}], "not permitted"),
+        ("<lexicon>\n<oops/></lexicon>", "line 2, column 1: <oops> does not belong here"), (f"<lexicon>{' ' * 200_000}</lexicon>", "200,000"),
         ({"x": "y" * 201}, "at most 200 characters"), ({"x": 1}, "string"),
     ],
 )  # fmt: skip
@@ -262,6 +263,9 @@ async def test_the_command_line_speaks_markup(server: Server, tmp_path: Path) ->
     assert await length("--text", "One [voice:x] two", "--input-type", "plain") > CHAR_SAMPLES * len("One two voice")
     assert await length("--ssml", "--text", "<speak>One<break time='1s'/>two</speak>") == CHAR_SAMPLES * 6 + RATE
     assert await length("--pronounce", "SQL=sequel", "--text", "SQL") == CHAR_SAMPLES * len("sequel")
+    pls = tmp_path / "words.pls"
+    pls.write_text("<lexicon><lexeme><grapheme>SQL</grapheme><alias>sequel</alias></lexeme></lexicon>")
+    assert await length("--lexicon", str(pls), "--text", "SQL") == CHAR_SAMPLES * len("sequel")
     refused = await asyncio.to_thread(command, "--ssml", "--text", "<speak>One")
     assert refused.exit_code != 0
     assert "line 1, column 11" in str(refused.exception)

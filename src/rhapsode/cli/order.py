@@ -151,5 +151,5 @@ def _whole(text: str) -> str:
 
 def _name_from(text: str) -> str:
     """A file name that tells the beginning of the text."""
-    words = re.findall(r"\w+", text[:400])[:_NAME_WORDS]
+    words = re.findall(r"\w+", re.sub(r"<[^<>]*>|\[[^\[\]]*\]", " ", text[:400]))[:_NAME_WORDS]
     return "-".join(words).lower()[:_NAME_CHARS].strip("-") or "speech"

@@ -8,7 +8,7 @@ import click
 
 from rhapsode.cli.connection import Connection
 from rhapsode.cli.options import EXIT_INTERRUPTED, Options, human_size, human_time
-from rhapsode.cli.order import FORMATS, Order, choose_output, read_source
+from rhapsode.cli.order import FORMATS, Order, choose_output, decode, read_source
 from rhapsode.cli.progress import Watcher, shown_progress
 from rhapsode.client import Client, JobInfo, ServerRefused, SpeechOptions, Unreachable
 from rhapsode.errors import Gone, InvalidInput, SynthesisError
@@ -43,6 +43,11 @@ _GONE = (404, 410)
     metavar="WORD=SPOKEN",
     help="How a word of this text is spoken: SQL=sequel, or in IPA: GIF=/dʒɪf/. Can be given again.",
 )
+@click.option(
+    "--lexicon",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="W3C lexicon (PLS) of this text; for all texts: rhapsode dictionary import.",
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the file.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run of this command made, and begin anew.")
 @click.pass_obj
@@ -62,6 +67,7 @@ def speak_command(
     priority: str | None,
     input_type: str | None,
     pronounce: Sequence[str],
+    lexicon: Path | None,
     encoding: str,
     fresh: bool,
 ) -> None:
@@ -76,7 +82,7 @@ def speak_command(
     target, chosen = choose_output(output, audio_format, loaded.settings.audio_output.format, source.name)
     how = SpeechOptions(
         voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine, input_type=input_type,
-        pronunciations=_pronunciations(pronounce),
+        pronunciations=_pronunciations(pronounce, lexicon),
     )  # fmt: skip
     order = Order(source.text, how, target)
     with Connection(options) as connection, shown_progress(options.console) as watch:
@@ -89,12 +95,16 @@ def speak_command(
     report(options, job, target, work.is_whole)
 
 
-def _pronunciations(given: Sequence[str]) -> Mapping[str, str] | None:
-    """The words that ``--pronounce`` names.
+def _pronunciations(given: Sequence[str], lexicon: Path | None) -> Mapping[str, str] | str | None:
+    """The words that ``--pronounce`` or ``--lexicon`` names.
 
     Raises:
-        InvalidInput: One has no equals sign.
+        InvalidInput: There are both, or a word without an equals sign.
     """
+    if lexicon:
+        if given:
+            raise InvalidInput("--lexicon and --pronounce cannot both be given")
+        return decode(lexicon.read_bytes(), lexicon.name, "utf-8")
     for one in given:
         if "=" not in one:
             raise InvalidInput(f"--pronounce: {one!r} is not WORD=SPOKEN, such as SQL=sequel")

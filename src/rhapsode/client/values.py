@@ -280,8 +280,8 @@ class SpeechOptions:
     engine: str | None = None
     input_type: str | None = None
     """``auto``, ``text`` (with markers), ``ssml`` or ``plain``."""
-    pronunciations: Mapping[str, str] | None = None
-    """Words of this text: word to respelling, or to IPA between slashes."""
+    pronunciations: Mapping[str, str] | str | None = None
+    """Words of this text: word to respelling, or to IPA between slashes; or a W3C lexicon (PLS) as text."""
 
     def body(self, text: str) -> dict[str, object]:
         """The request's body. ``output_format`` is always there: its absence would mean WAV."""

@@ -8,6 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from rhapsode.errors import InvalidInput
 from rhapsode.model import Pronunciation
 from rhapsode.text.lexicon import MAX_JOB_ENTRIES, MAX_SAY, MAX_WORD, as_rows, checked, from_short
+from rhapsode.text.pls import read_pls
+
+_MOST_PLS = 200_000
+"""Characters: it is read while a request is checked."""
 
 
 class Entry(BaseModel):
@@ -31,6 +35,8 @@ class Entry(BaseModel):
 def _read(given: Any) -> tuple[Pronunciation, ...]:
     if given is None:
         return ()
+    if isinstance(given, str) and given.lstrip("\ufeff").lstrip().startswith("<"):
+        given = _from_pls(given)
     if isinstance(given, Mapping):
         given = [
             as_rows([from_short(word, spoken)])[0]
@@ -39,10 +45,23 @@ def _read(given: Any) -> tuple[Pronunciation, ...]:
             for word, spoken in given.items()
         ]
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise ValueError('must be a list of {"word", "say" or "ipa"}, or an object {word: respelling or "/ipa/"}')
+        raise ValueError(
+            'must be a list of {"word", "say" or "ipa"}, an object {word: respelling or "/ipa/"}, or a lexicon (PLS) as text'
+        )
     if len(given) > MAX_JOB_ENTRIES:
         raise ValueError(f"has {len(given)} entries; at most {MAX_JOB_ENTRIES} are allowed, more in the dictionary")
     return tuple(_checked(number, one) for number, one in enumerate(given))
+
+
+def _from_pls(document: str) -> Sequence[Pronunciation]:
+    if len(document) > _MOST_PLS:
+        raise ValueError(
+            f"is a lexicon of {len(document):,} characters; at most {_MOST_PLS:,} are allowed, more in the dictionary"
+        )
+    try:
+        return read_pls(document, "the lexicon")[0]
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
 
 
 def _checked(number: int, given: Any) -> Pronunciation:
@@ -66,6 +85,7 @@ JobPronunciations = Annotated[
             "anyOf": [
                 {"type": "array", "maxItems": MAX_JOB_ENTRIES, "items": Entry.model_json_schema()},
                 {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "string", "description": "A W3C lexicon (PLS, XML)."},
                 {"type": "null"},
             ]
         }
