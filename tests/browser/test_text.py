@@ -1,5 +1,6 @@
 """What a text says beside its words, and who speaks it: markers, languages, engines."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_what_is_wrong_with_a_text_is_said_while_it_is_written(opened: Opener, b
     expect(page.get_by_role("group", name="Segment 2")).to_contain_text("voice tone-24k")
     # brackets as text
     page.get_by_role("button", name="More settings").click()
-    page.get_by_label("Text", exact=True).and_(page.locator("select")).select_option("plain")
+    page.get_by_role("combobox", name="Kind of text").select_option("plain")
     plain = generate(page, "A [voice:nobody] speaks.")
     until(lambda: beeping.status(plain)["status"] == "completed", what="the end")
     assert beeping.get(f"/tts/{plain}/segments")["segments"][0]["text"] == "A [voice:nobody] speaks."
@@ -57,19 +58,19 @@ def test_an_engine_is_chosen_and_voices_and_settings_follow(opened: Opener, two_
     )
     page = opened(two_engines)
     engine, voice = (
-        page.get_by_label("Engine", exact=True),
-        page.get_by_label("Voice", exact=True).and_(page.locator("select")),
+        page.get_by_role("combobox", name="Engine", exact=True),
+        page.get_by_role("combobox", name="Voice", exact=True),
     )
     expect(engine).to_have_value("tone")
     expect(voice.get_by_role("option")).to_have_count(4)
-    expect(page.get_by_label("Liveliness")).to_be_visible()
+    expect(page.get_by_role("slider", name=re.compile("Liveliness"))).to_be_visible()
     engine.select_option("kokoro")
     expect(voice.get_by_role("option", name="Kumo (ja, male)")).to_have_count(1)
     expect(voice.get_by_role("option", name="tone", exact=True)).to_have_count(0)
-    expect(page.get_by_label("Liveliness")).to_have_count(0)
+    expect(page.get_by_role("slider", name=re.compile("Liveliness"))).to_have_count(0)
     voice.select_option(kokoro.VOICE + ".bin")
     page.get_by_role("button", name="More settings").click()
-    page.get_by_label("Language", exact=True).select_option("auto")
+    page.get_by_role("combobox", name="Language").select_option("auto")
     job = generate(page, "The cat is in the house.")
     finished(page)
     status = two_engines.status(job)

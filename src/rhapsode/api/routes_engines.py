@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 _ABSENT: dict[str, object] = {
     "active": False, "offered": False, "loaded": False, "controls": [], "tags": [], "languages": {},
 } | dict.fromkeys(
-    ("revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "reads_numbers", "takes_ipa", "voices", "realtime_factor")
+    (
+        "revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "reads_numbers", "reads_digits", "takes_ipa",
+        "voices", "realtime_factor",
+    )
 )  # fmt: skip
 _MODEL_TYPES = {"chatterbox": "original", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
 
@@ -124,6 +127,7 @@ def _offered(ctx: Context, name: str, active: bool, loaded: bool) -> dict[str, o
         "can_clone": info.can_clone,
         "mixes_voices": info.mixes_voices,
         "reads_numbers": info.reads_numbers,
+        "reads_digits": info.reads_digits,
         "takes_ipa": info.takes_ipa,
         "controls": controls,
         "tags": list(info.tags),

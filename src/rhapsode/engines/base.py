@@ -65,6 +65,8 @@ class EngineInfo:
     """Most workers that are worth having, such as one per graphics card; None: one per slot."""
     reads_numbers: bool = False
     """It reads numbers, dates and abbreviations well by itself: the text front end leaves them as they are written."""
+    reads_digits: bool = True
+    """It can read digits, if only plainly, as espeak does; else the text front end writes numbers in words in all languages that it can."""
     takes_ipa: bool = False
     """It takes phonemes: ``[[`` and ``]]`` in a text enclose IPA, and nothing else is between such brackets."""
 

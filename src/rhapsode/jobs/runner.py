@@ -61,6 +61,7 @@ def plan_options(request: SpeechRequest, engine: EngineInfo) -> PlanOptions:
         voices={part.name: _other(part.voice, request) for part in request.cast},
         languages={part.voice: part.language for part in request.cast},
         reads_numbers=engine.reads_numbers,
+        reads_digits=engine.reads_digits,
         takes_ipa=engine.takes_ipa,
     )
 

@@ -61,6 +61,8 @@ class PlanOptions:
     """Languages of those voices."""
     reads_numbers: bool = False
     """The engine reads numbers, dates and abbreviations by itself."""
+    reads_digits: bool = True
+    """It can read digits, in languages that have no rules here."""
     takes_ipa: bool = False
     """The engine takes phonemes in IPA, between ``[[`` and ``]]``."""
 
@@ -327,6 +329,7 @@ class _Scope:
             language=language,
             tags=options.tags,
             reads_numbers=options.reads_numbers,
+            reads_digits=options.reads_digits,
             takes_ipa=options.takes_ipa,
             max_chars=options.max_chars,
             lexicon=dictionary.of(code),

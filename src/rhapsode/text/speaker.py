@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from rhapsode.model import Pronunciation
 from rhapsode.text.lexicon import FOUND, Lexicon
 from rhapsode.text.normalise import polish, tidy
+from rhapsode.text.numbers import knows_numbers, numbers_in_words
 from rhapsode.text.say_as import KINDS, say_as
 from rhapsode.text.split import SPEAKABLE, code_of
 from rhapsode.text.spoken import spoken_form
@@ -28,6 +29,7 @@ class Speaker:
         language: BCP 47 tag.
         tags: Paralinguistic tags that the engine speaks.
         reads_numbers: The engine needs no help with numbers.
+        reads_digits: It needs help with them in English alone.
         takes_ipa: The engine takes phonemes.
         max_chars: Most characters of one piece.
         lexicon: Words that are spoken otherwise.
@@ -40,6 +42,7 @@ class Speaker:
         language: str,
         tags: Sequence[str],
         reads_numbers: bool,
+        reads_digits: bool,
         takes_ipa: bool,
         max_chars: int,
         lexicon: Lexicon,
@@ -51,6 +54,7 @@ class Speaker:
         self._code = code_of(language)
         self._tags = re.compile(f"({'|'.join(map(re.escape, tags))})", re.IGNORECASE) if tags else None
         self._reads_numbers = reads_numbers
+        self._writes_numbers = not reads_digits and knows_numbers(self._code)
         self._takes_ipa = takes_ipa
         self._max_chars = max_chars
         self._lexicon = lexicon
@@ -79,6 +83,8 @@ class Speaker:
     def _read(self, plain: str) -> str:
         if self._reads_numbers:
             return tidy(plain)
+        if self._writes_numbers:
+            plain = numbers_in_words(plain, self._code)
         spoken = tidy(spoken_form(plain, self._language))
         return spoken if SPEAKABLE.search(spoken) else tidy(plain)
 

@@ -296,7 +296,7 @@ function Knobs() {
             </label>
           )}
           <label class="field">
-            <span>Text</span>
+            <span>Kind of text</span>
             <select value={String(value("input_type"))} onChange={(event) => set("input_type", event.currentTarget.value)}>
               <option value="auto">As it looks: SSML when it begins with &lt;speak&gt;</option>
               <option value="text">With markers such as [pause 1s]</option>
