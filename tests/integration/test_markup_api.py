@@ -257,7 +257,7 @@ async def test_the_command_line_speaks_markup(server: Server, tmp_path: Path) ->
         done = await asyncio.to_thread(command, *arguments)
         assert done.exit_code == 0, done.output
         with wave.open(str(out)) as file:
-            return file.getnframes()
+            return int(file.getnframes())
 
     assert await length("--text", "One [pause 1s] two") == CHAR_SAMPLES * 6 + RATE
     assert await length("--text", "One [voice:x] two", "--input-type", "plain") > CHAR_SAMPLES * len("One two voice")

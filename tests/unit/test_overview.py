@@ -72,9 +72,13 @@ def test_each_engine_has_its_own_pace():
     assert place(overview, "a").eta_s[0] == place(overview, "b").eta_s[0] == pytest.approx((10 + 200) / 2)
     overview.remove("b")
     assert place(overview, "a").eta_s[0] == pytest.approx(5.0), "not slowed by what the other engine spoke"
-    assert overview.arrival("quick", Priority.INTERACTIVE, 100, workers=1)[0] == pytest.approx(1.0)
-    assert overview.arrival("slow", Priority.INTERACTIVE, 100, workers=1)[0] == pytest.approx(20.0)
-    assert overview.arrival("slow", Priority.NORMAL, 100, workers=1)[0] == pytest.approx(21.0)
+    arrivals = [
+        ("quick", Priority.INTERACTIVE, 1.0),
+        ("slow", Priority.INTERACTIVE, 20.0),
+        ("slow", Priority.NORMAL, 21.0),
+    ]
+    for engine, priority, p50 in arrivals:
+        assert (overview.arrival(engine, priority, 100, workers=1) or (0.0,))[0] == pytest.approx(p50)
 
 
 def test_length_of_speech_is_that_of_what_was_spoken():
