@@ -85,3 +85,30 @@ def test_an_engine_is_chosen_and_voices_and_settings_follow(opened: Opener, two_
     job = generate(page, "Beep.")
     until(lambda: two_engines.status(job)["status"] == "completed", what="the end")
     assert two_engines.status(job)["engine"] == "tone"
+
+
+def test_words_are_taught_imported_and_forgotten(opened: Opener, beeping: Site, tmp_path: Path) -> None:
+    page = opened(beeping, "/#/voices")
+    words = page.get_by_role("region", name="Pronunciations")
+    words.get_by_label("Word or phrase").fill("GIF")
+    words.get_by_label("Spoken as").fill("/dʒɪf/")
+    words.get_by_role("button", name="Add").click()
+    expect(words.get_by_role("listitem")).to_have_text(["GIF/dʒɪf/"])
+    expect(words.get_by_label("Word or phrase")).to_have_value("")
+    words.get_by_label("Word or phrase").fill("?")
+    words.get_by_label("Spoken as").fill("!")
+    words.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("region", name="Messages")).to_contain_text("nothing that can be spoken")
+    (tmp_path / "words.pls").write_text(
+        "<lexicon><lexeme><grapheme>SQL</grapheme><alias>sequel</alias></lexeme></lexicon>"
+    )
+    with page.expect_file_chooser() as chooser:
+        words.get_by_role("button", name="Import a lexicon (PLS)").click()
+    chooser.value.set_files(tmp_path / "words.pls")
+    expect(words.get_by_role("listitem")).to_have_text(["GIF/dʒɪf/", "SQLsequel"])
+    job = beeping.enqueue("SQL", predefined_voice_id="tone-chars")
+    assert beeping.ended(job)["audio_seconds"] == pytest.approx(len("sequel") / 50)
+    for word in ("GIF", "SQL"):
+        words.get_by_role("button", name=f"Forget {word}").click()
+    expect(words.get_by_text("Every word is spoken as the voice reads it.")).to_be_visible()
+    assert beeping.get("/dictionary")["entries"] == []

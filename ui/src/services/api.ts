@@ -1,6 +1,6 @@
 /** The server's HTTP API. Every address is relative, so that the page works below any path. */
 import type {
-  Engine, InitialData, Listed, Params, Peaks, Plan, Resource, SegmentPage, Session, SettingSection, Status, Voice,
+  Dictionary, Engine, InitialData, Listed, Params, Peaks, Plan, Resource, SegmentPage, Session, SettingSection, Status, Voice, Word,
 } from "./types";
 
 /** The server said no; `status` 0: it was not reached at all. */
@@ -34,14 +34,14 @@ export interface Call {
 }
 
 async function send(path: string, call: Call): Promise<Response> {
-  const isForm = call.body instanceof FormData;
-  const json = call.body === undefined || isForm ? undefined : JSON.stringify(call.body);
+  const isWhole = call.body instanceof FormData || call.body instanceof Blob;
+  const json = call.body === undefined || isWhole ? undefined : JSON.stringify(call.body);
   const headers = { ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...call.headers };
   try {
     return await fetch(path, {
       method: call.method ?? "GET",
       headers,
-      body: isForm ? (call.body as FormData) : (json ?? null),
+      body: isWhole ? (call.body as FormData | Blob) : (json ?? null),
       signal: call.signal ?? null,
     });
   } catch (error) {
@@ -146,6 +146,11 @@ export const api = {
     }
     return json(`tts?${query}`);
   },
+
+  dictionary: () => json<Dictionary>("dictionary"),
+  addWords: (entries: Word[]) => json<Dictionary>("dictionary", { method: "PATCH", body: { entries } }),
+  removeWord: (word: string) => json<Dictionary>(`dictionary/${id(word)}`, { method: "DELETE" }),
+  importWords: (lexicon: File) => json<Dictionary>("dictionary/import", { method: "POST", body: lexicon }),
 
   settings: () => json<{ file: string; sections: SettingSection[] }>("settings"),
   saveSettings: (changes: Record<string, unknown>) =>

@@ -100,6 +100,20 @@ export interface Voice {
   editable: boolean;
 }
 
+/** How a word is spoken. */
+export interface Word {
+  word: string;
+  say?: string;
+  ipa?: string;
+  language?: string;
+  match_case?: boolean;
+}
+
+export interface Dictionary {
+  entries: Word[];
+  warnings: string[];
+}
+
 export interface Control {
   name: string;
   minimum: number;
