@@ -120,4 +120,4 @@ def drop_takes(tx: Transaction, candidates: Sequence[str]) -> Sequence[str]:
 
 def drop_lexicons(tx: Transaction, before: float) -> int:
     """See :meth:`rhapsode.ledger.base.Ledger.drop_unreferenced_lexicons`."""
-    return tx.run(_DROP_LEXICONS, before=before)
+    return tx.count(_DROP_LEXICONS, before=before)
