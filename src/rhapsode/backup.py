@@ -29,7 +29,7 @@ from rhapsode.settings import Settings
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _LEDGER = "ledger.db"
-_PLAIN_FILES = (FILE_NAME, STATE_NAME, "presets.yaml", "webhook.key")
+_PLAIN_FILES = (FILE_NAME, STATE_NAME, "dictionary.json", "presets.yaml", "webhook.key")
 _TRIES = 5
 """Looks at the ledger: takes and results that vanish while they are copied were deleted by the server, and then a newer copy does not
 name them."""

@@ -61,6 +61,9 @@ class EngineDetails(_Answer):
     max_chars: int | None = Field(description="Longest segment.")
     can_clone: bool | None
     mixes_voices: bool | None = Field(description="Whether a voice may be a blend, as `af_heart:0.6+bf_emma:0.4`.")
+    reads_numbers: bool | None = Field(description="Numbers and abbreviations are left to it.")
+    reads_digits: bool | None = Field(description="Numbers in languages other than English are left to it.")
+    takes_ipa: bool | None = Field(description="Pronunciations in IPA reach it.")
     controls: list[ControlInfo]
     tags: list[str] = Field(description="Such as `[sigh]`.")
     languages: dict[str, str] = Field(description="Of its voices: code and name.")

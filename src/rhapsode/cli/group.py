@@ -7,6 +7,7 @@ import click
 
 from rhapsode.cli.backup import backup_command, restore_command
 from rhapsode.cli.bench import bench_command
+from rhapsode.cli.dictionary import dictionary_command
 from rhapsode.cli.doctor import doctor_command
 from rhapsode.cli.engines import engines_command
 from rhapsode.cli.jobs import cancel_command, jobs_command
@@ -47,7 +48,7 @@ def main(
 
 
 for command in (
-    serve_command, speak_command, jobs_command, cancel_command, voices_command, settings_command, doctor_command,
+    serve_command, speak_command, jobs_command, cancel_command, voices_command, dictionary_command, settings_command, doctor_command,
     bench_command, keys_command, engines_command, backup_command, restore_command,
 ):  # fmt: skip
     main.add_command(command)

@@ -67,6 +67,12 @@ class EngineInfo:
     """Whether a voice may be a blend of its voices, as ``af_heart:0.6+bf_emma:0.4``."""
     processes: int | None = None
     """Most workers that are worth having, such as one per graphics card; None: one per slot."""
+    reads_numbers: bool = False
+    """It reads numbers, dates and abbreviations well by itself: the text front end leaves them as they are written."""
+    reads_digits: bool = True
+    """It can read digits, if only plainly, as espeak does; else the text front end writes numbers in words in all languages that it can."""
+    takes_ipa: bool = False
+    """It takes phonemes: ``[[`` and ``]]`` in a text enclose IPA, and nothing else is between such brackets."""
 
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""

@@ -22,14 +22,16 @@ from rhapsode.errors import (
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
 from rhapsode.jobs.consents import Consents
+from rhapsode.jobs.dictionary import FILE, DictionaryFile
 from rhapsode.jobs.early import EarlyResult
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
-from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
+from rhapsode.jobs.request import Reading, Resolved, SpeechBody, check_size, granted, resolve
 from rhapsode.jobs.results import Results
-from rhapsode.jobs.runner import Head, plan_options
+from rhapsode.jobs.runner import Head, plan_options, wording
 from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.script import InputType, read_script
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
@@ -60,6 +62,7 @@ class JobService:
         self.results = Results(shop)
         self.renditions = Renditions(shop)
         self._consents = Consents(settings.data_dir / "consents")
+        self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -108,7 +111,10 @@ class JobService:
         planning: asyncio.Future[PlanBatch] | None = None
         if attached:  # somebody waits: plan while the job is stored
             options = plan_options(new.request, described.info)
-            planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
+            words = wording(new.request, resolved.dictionary.give)
+            planning = asyncio.ensure_future(
+                self.shop.planner.plan(window, "", len(window) == len(body.text), options, words)
+            )
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
@@ -137,27 +143,35 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+        """Read the text's markup, look up what the body leaves open, and the engine that would speak it.
 
         Raises:
-            NotFound: There is no such engine here; names those there are.
-            Unavailable: It cannot be had now.
+            TooLarge: The text is.
+            InvalidInput: Its markup is wrong.
+            NotFound: There is no such engine or voice here; names those there are.
+            Unavailable: The engine cannot be had now.
         """
+        check_size(body, self.settings)
+        script = await read_script(body.text, body.input_type or InputType.AUTO)
+        words = self.dictionary
+        reading = Reading(script, await asyncio.to_thread(words.now) if words.is_stale else words.now(), words.trouble)
         wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)
         try:
-            resolved = self._resolve(body, described, default, caller)
+            resolved = self._resolve(body, described, default, reading, caller)
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.described(engine, refresh=True)
-            resolved = self._resolve(body, described, default, caller)
+            resolved = self._resolve(body, described, default, reading, caller)
         if resolved.request.voice_mode is VoiceMode.CLONE:
             resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
         return resolved, described
 
-    def _resolve(self, body: SpeechBody, described: EngineDescription, default: Priority, caller: Caller) -> Resolved:
+    def _resolve(
+        self, body: SpeechBody, described: EngineDescription, default: Priority, reading: Reading, caller: Caller
+    ) -> Resolved:
         shop = self.shop
-        return resolve(body, self.settings, described, self.references, shop.cloning, default, caller.limits)
+        return resolve(body, self.settings, described, self.references, shop.cloning, default, reading, caller.limits)
 
     async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
         """The request with the clip of its recording.
@@ -435,6 +449,7 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         tags=tuple(body.tags),
         webhook_url=body.webhook_url,
         limits=caller.limits,
+        dictionary=resolved.dictionary.stored,
     )
 
 

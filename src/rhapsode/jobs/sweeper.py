@@ -78,6 +78,7 @@ class Sweeper:
             return Swept()
         jobs = await self._expire()
         takes = await self._drop_takes()
+        await self._shop.ledger.drop_unreferenced_lexicons(self._shop.clock() - _TEMP_AGE_S)
         failpoint("sweep.rows")
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)

@@ -86,6 +86,7 @@ jobs = sa.Table(
     sa.Column("webhook_url", sa.Text),
     sa.Column("redo_of", sa.Text),  # the completed job whose segment this one makes again; such a job is in no list
     sa.Column("redo_revision", INTEGER),  # revision of that job's result which its new one replaces
+    sa.Column("lexicon", sa.Text),  # as in the request: digest of the dictionary that its words are looked up in
 )
 
 LIVE = jobs.c.deleted.is_(sa.false())
@@ -113,6 +114,18 @@ _partial("ux_jobs_idempotency", jobs.c.idempotency_key.is_not(None), jobs.c.owne
 _partial("ix_jobs_reference", jobs.c.reference.is_not(None), jobs.c.reference)
 _partial("ix_jobs_batch", jobs.c.batch_id.is_not(None), jobs.c.batch_id, jobs.c.id)
 _partial("ix_jobs_redo", jobs.c.redo_of.is_not(None), jobs.c.redo_of, jobs.c.id)
+
+_partial("ix_jobs_lexicon", jobs.c.lexicon.is_not(None), jobs.c.lexicon)
+
+# Dictionaries as they were when jobs were submitted.
+lexicons = sa.Table(
+    "lexicons",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("used_at", sa.Float, nullable=False),  # when a job was last submitted with it
+    sqlite_with_rowid=False,
+)
 
 job_texts = sa.Table(
     "job_texts",
@@ -164,6 +177,9 @@ segments = sa.Table(
     sa.Column("variant", INTEGER, nullable=False),
     sa.Column("take_digest", sa.Text, sa.ForeignKey(takes.c.digest)),
     sa.Column("error", sa.Text),
+    sa.Column("voice", sa.Text),  # none: the job's own
+    sa.Column("lead_ms", INTEGER),  # silence before it that the text asks for
+    sa.Column("speed", sa.Float, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 

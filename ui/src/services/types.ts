@@ -61,6 +61,9 @@ export interface Segment {
   end: number;
   chars: number;
   boundary: string;
+  voice: string;
+  pause_before_seconds: number | null;
+  speed: number;
   attempt: number;
   failures: number;
   variant: number;
@@ -98,6 +101,20 @@ export interface Voice {
   editable: boolean;
 }
 
+/** How a word is spoken. */
+export interface Word {
+  word: string;
+  say?: string;
+  ipa?: string;
+  language?: string;
+  match_case?: boolean;
+}
+
+export interface Dictionary {
+  entries: Word[];
+  warnings: string[];
+}
+
 export interface Control {
   name: string;
   minimum: number;
@@ -109,6 +126,7 @@ export interface Control {
 export interface Engine {
   name: string;
   active: boolean;
+  offered: boolean;
   state: string | null;
   can_clone: boolean | null;
   controls: Control[];
