@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rhapsode.audio.clip import RATE, make_clip
 from rhapsode.audio.wav import HEADER
 from rhapsode.errors import InvalidInput
+from rhapsode.spawn import spawn
 
 with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
@@ -58,7 +59,7 @@ async def probe(path: Path, max_s: float, clip: Path | None = None) -> Sound:
     Raises:
         InvalidInput: It is no sound, is damaged, silent, too short or long, or of a rate or number of channels that no recording has.
     """
-    child = await asyncio.create_subprocess_exec(
+    child = await spawn(
         sys.executable, "-P", "-m", "rhapsode.audio.probe", str(path), str(max_s), *([str(clip)] if clip else ()),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip

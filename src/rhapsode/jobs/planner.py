@@ -11,6 +11,7 @@ import msgspec
 
 from rhapsode.errors import RhapsodeError
 from rhapsode.model import Pronunciation
+from rhapsode.spawn import spawn
 from rhapsode.text.plan import PlanBatch, PlanCursor, PlanOptions
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Planner:
 
     async def _ensure(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await spawn(
                 sys.executable,
                 "-m",
                 "rhapsode.jobs.planner_main",
