@@ -112,10 +112,9 @@ def installed_engines(settings: Settings) -> Mapping[str, str]:
     return found
 
 
-def _cloning(settings: Settings) -> list[str]:
-    """The engines of this package that clone, each with what there is to do to speak with it."""
-    lacking = installed_engines(settings)
-    return [f"{name} (install it: {lacking[name]})" if lacking[name] else name for name in sorted(CLONING)]
+def _cloning(settings: Settings) -> Mapping[str, str]:
+    """The engines of this package that clone, as in :func:`installed_engines`."""
+    return {name: lacks for name, lacks in installed_engines(settings).items() if name in CLONING}
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:

@@ -155,8 +155,18 @@ class JobService:
         return resolved, described
 
     def _resolve(self, body: SpeechBody, described: EngineDescription, default: Priority, caller: Caller) -> Resolved:
-        shop = self.shop
-        return resolve(body, self.settings, described, self.references, shop.cloning, default, caller.limits)
+        return resolve(body, self.settings, described, self.references, self._cloning, default, caller.limits)
+
+    def _cloning(self) -> list[str]:
+        """The engines that clone, each with what there is to do first."""
+        fleet = self.shop.fleet
+        known = {name: fleet.known(name) for name in fleet.engines()}
+        able = {name: "" for name, found in known.items() if found and found.info.can_clone}
+        for name, lacks in self.shop.cloning().items():
+            if known.get(name) is None:
+                offer = "" if name in known else "offer it: engine.also"
+                able[name] = f"install it: {lacks}" if lacks else offer
+        return [f"{name} ({first})" if first else name for name, first in sorted(able.items())]
 
     async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
         """The request with the clip of its recording.
