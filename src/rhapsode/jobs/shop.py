@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.clips import Clips
+from rhapsode.jobs.early import EarlyResults
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
@@ -45,6 +46,7 @@ class Shop:
     cloning: Callable[[], Mapping[str, str]] = dict
     """Engines that are known to clone voices, with how to get what they lack: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
+    early: EarlyResults = field(default_factory=EarlyResults)
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
