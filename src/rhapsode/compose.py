@@ -26,13 +26,14 @@ from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.jobs.clips import Clips
+from rhapsode.jobs.engine_choice import engine_choice
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService, engine_choice, settle
+from rhapsode.jobs.service import JobService, settle
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
