@@ -26,13 +26,14 @@ from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.jobs.clips import Clips
+from rhapsode.jobs.engine_choice import engine_choice
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService, engine_choice, settle
+from rhapsode.jobs.service import JobService, settle
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
@@ -112,10 +113,9 @@ def installed_engines(settings: Settings) -> Mapping[str, str]:
     return found
 
 
-def _cloning(settings: Settings) -> list[str]:
-    """The engines of this package that clone, each with what there is to do to speak with it."""
-    lacking = installed_engines(settings)
-    return [f"{name} (install it: {lacking[name]})" if lacking[name] else name for name in sorted(CLONING)]
+def _cloning(settings: Settings) -> Mapping[str, str]:
+    """The engines of this package that clone, as in :func:`installed_engines`."""
+    return {name: lacks for name, lacks in installed_engines(settings).items() if name in CLONING}
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:

@@ -37,7 +37,13 @@ def clone_settings(folder: Path, models: Path, **changes: object) -> Settings:
         place.symlink_to(POCKET)
     return settings_for(
         folder,
-        **{"engine__name": "pocket", "paths__model_cache": str(models), "fleet__express_threads": -1, "fleet__nice": 0}
+        **{
+            "engine__name": "pocket",
+            "engine__also": "tone",
+            "paths__model_cache": str(models),
+            "fleet__express_threads": -1,
+            "fleet__nice": 0,
+        }
         | changes,
     )
 
@@ -143,6 +149,10 @@ async def test_what_cannot_be_cloned_is_refused_with_the_reason(server: Server) 
 
     missing = await refusal()
     assert (missing.status_code, missing.json()["errors"][0]["pointer"]) == (400, "/reference_audio_filename")
+    unable = await refusal(reference_audio_filename="ann.wav", engine="tone")
+    assert unable.status_code == 400
+    assert "these can: chatterbox (install it: rhapsode engines install chatterbox)" in unable.json()["detail"]
+    assert unable.json()["detail"].endswith(", pocket"), "it is here and offered"
     unknown = await refusal(reference_audio_filename="nobody.wav")
     assert unknown.status_code == 404
     assert "ann.wav" in unknown.json()["detail"]

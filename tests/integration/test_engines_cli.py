@@ -31,7 +31,6 @@ def test_engines_are_listed_with_what_there_is_to_do(tmp_path: Path) -> None:
     shown = dict(line.split(maxsplit=1) for line in rhapsode(tmp_path, "engines")[0].splitlines())
     assert (shown["piper"], shown["pocket"]) == ("speaks", "installed")
     assert shown["chatterbox"] == "rhapsode engines install chatterbox"
-    assert "GET /engines" in rhapsode(tmp_path, "--server", "http://localhost:1", "engines", status=1)[1]
 
 
 def test_the_environment_of_the_checks_was_made_by_the_command_and_fits() -> None:
@@ -51,8 +50,6 @@ def test_what_fits_is_left_alone_and_what_is_removed_is_gone(tmp_path: Path) -> 
     _, said = rhapsode(tmp_path, "engines", "remove", "pocket", env={"RHAPSODE_ENGINE__NAME": "pocket"})
     assert "will not start" in said
     assert not python.exists()
-    assert "no environment" in rhapsode(tmp_path, "engines", "remove", "pocket", status=1)[1]
-    assert "these can: chatterbox" in rhapsode(tmp_path, "engines", "install", "nonesuch", status=1)[1]
 
 
 @pytest.mark.parametrize("stamp", [{"version": "0.0.1"}])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +20,11 @@ from rhapsode.errors import (
     Unavailable,
 )
 from rhapsode.failpoints import failpoint
-from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
+from rhapsode.fleet.base import EngineDescription, Fleet
 from rhapsode.jobs.consents import Consents
 from rhapsode.jobs.dictionary import FILE, DictionaryFile
 from rhapsode.jobs.early import EarlyResult
+from rhapsode.jobs.engine_choice import engine_choice
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
@@ -39,12 +40,11 @@ from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.logs import log_also_about
 from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
-from rhapsode.settings import EngineRun, Settings
+from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
 _ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
-_MB = 1_000_000
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
@@ -170,8 +170,18 @@ class JobService:
     def _resolve(
         self, body: SpeechBody, described: EngineDescription, default: Priority, reading: Reading, caller: Caller
     ) -> Resolved:
-        shop = self.shop
-        return resolve(body, self.settings, described, self.references, shop.cloning, default, reading, caller.limits)
+        return resolve(body, self.settings, described, self.references, self._cloning, default, reading, caller.limits)
+
+    def _cloning(self) -> list[str]:
+        """The engines that clone, each with what there is to do first."""
+        fleet = self.shop.fleet
+        known = {name: fleet.known(name) for name in fleet.engines()}
+        able = {name: "" for name, found in known.items() if found and found.info.can_clone}
+        for name, lacks in self.shop.cloning().items():
+            if known.get(name) is None:
+                offer = "" if name in known else "offer it: engine.also"
+                able[name] = f"install it: {lacks}" if lacks else offer
+        return [f"{name} ({first})" if first else name for name, first in sorted(able.items())]
 
     async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
         """The request with the clip of its recording.
@@ -450,38 +460,6 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         webhook_url=body.webhook_url,
         limits=caller.limits,
         dictionary=resolved.dictionary.stored,
-    )
-
-
-def engine_choice(settings: Settings, installed: Mapping[str, str]) -> EngineChoice:
-    """The engines that the settings name.
-
-    Args:
-        settings: Which, and how they are run.
-        installed: See :attr:`Shop.installed_engines`.
-    """
-    named = settings.engine.others
-    others = {name for name, lacks in installed.items() if not lacks} if "*" in named else set[str]()
-    others |= set(named) - {"*"}
-    return EngineChoice(
-        engine=settings.engine.name,
-        voices_dir=settings.tts_engine.predefined_voices_path,
-        model_cache=settings.paths.model_cache,
-        device=settings.tts_engine.device,
-        default_voice=settings.tts_engine.default_voice_id or None,
-        clips_dir=settings.data_dir / "clips",
-        others=tuple(sorted(others - {settings.engine.name})),
-        setups={name: _setup(settings.engines.run(name)) for name in settings.engines.named()},
-    )
-
-
-def _setup(run: EngineRun) -> EngineSetup:
-    return EngineSetup(
-        python=run.python or None,
-        device=run.device or None,
-        threads=run.threads or None,
-        processes=run.processes or None,
-        memory_cap_bytes=None if run.memory_cap_mb is None else run.memory_cap_mb * _MB,
     )
 
 

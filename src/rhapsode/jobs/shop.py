@@ -1,6 +1,6 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -43,8 +43,8 @@ class Shop:
     clips: Clips
     installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
     """Engines by name, with how to get what they lack; empty when they can be loaded."""
-    cloning: Callable[[], Sequence[str]] = tuple
-    """Engines that clone voices, installed or not: for people who asked one that does not."""
+    cloning: Callable[[], Mapping[str, str]] = dict
+    """Engines that are known to clone voices, with how to get what they lack: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
     early: EarlyResults = field(default_factory=EarlyResults)
     metrics: Metrics = field(default_factory=Metrics)
