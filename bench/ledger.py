@@ -33,8 +33,8 @@ def fsync_rate(folder: Path, seconds: float = 1.0) -> float:
     return count / spent
 
 
-async def rate(count: int, work: Callable[[int], Awaitable[object]]) -> float:
-    """Items per second, worked on by ``CALLERS`` at once."""
+async def rate(count: int, work: Callable[[int], Awaitable[object]], callers: int = CALLERS) -> float:
+    """Items per second, worked on by ``callers`` at once."""
     items = iter(range(count))
 
     async def caller(items: Iterable[int]) -> None:
@@ -42,7 +42,7 @@ async def rate(count: int, work: Callable[[int], Awaitable[object]]) -> float:
             await work(item)
 
     start = time.perf_counter()
-    await asyncio.gather(*(caller(items) for _ in range(CALLERS)))
+    await asyncio.gather(*(caller(items) for _ in range(callers)))
     return count / (time.perf_counter() - start)
 
 
@@ -64,20 +64,23 @@ def plan(count: int) -> PlanPart:
     return PlanPart(parts, count * step, "", done=True)
 
 
-async def pairs(ledger: SqlLedger, count: int) -> float:
-    """Claims with their completions per second, in one job."""
-    part = plan(count)
-    job, _ = await ledger.submit(new_job("x" * part.planned_chars))
-    await ledger.start_job(job.fence)
-    await ledger.extend_plan(job.fence, part)
+async def pairs(ledger: SqlLedger, count: int, jobs: int = 1) -> float:
+    """Claims with their completions per second; with several jobs, a segment of each of them at once."""
+    part = plan(count // jobs)
+    running = []
+    for _ in range(jobs):
+        job, _ = await ledger.submit(new_job("x" * part.planned_chars))
+        await ledger.start_job(job.fence)
+        running.append(await ledger.extend_plan(job.fence, part))
 
-    async def speak(index: int) -> None:
+    async def speak(number: int) -> None:
+        job, index = running[number % jobs], number // jobs
         key = f"{job.id}/{index}"
         claim = await ledger.claim(job.fence, index, key, shared=True)
         take = Take(key, 24_000, 22_050, 48_044, 0.1, WORDS)
         await ledger.complete_segment(job.fence, index, claim.attempt, key, take)
 
-    return await rate(count, speak)
+    return await rate(count // jobs * jobs, speak, max(jobs, CALLERS))
 
 
 async def main(folder: Path, jobs: int) -> None:

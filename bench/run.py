@@ -13,7 +13,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script
 
-from bench import _downloads, _first_sound, _latency, _memory, _short, _throughput, _wyoming, _zero_cost
+from bench import (
+    _database,
+    _downloads,
+    _first_sound,
+    _latency,
+    _memory,
+    _short,
+    _throughput,
+    _wyoming,
+    _zero_cost,
+)
 from bench._rows import Outcome, keep, show, write_page
 from bench._servers import has_piper_http
 from bench._setup import Setup
@@ -25,6 +35,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[Setup], Outcome]]] = {
     "first-sound": ("First sound", _first_sound.measure),
     "latency": ("Answers under full load", _latency.measure),
     "zero-cost": ("The machinery alone", _zero_cost.measure),
+    "postgres": ("The ledger in PostgreSQL", _database.measure),
     "memory": ("Memory", _memory.measure),
     "downloads": ("Downloads", _downloads.measure),
     "wyoming": ("First sound over Wyoming while a book is spoken", _wyoming.measure),

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -120,33 +120,63 @@ def find_chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def find_postgres() -> str | None:
+    """The folder of a PostgreSQL server, against which the ledger is checked; $RHAPSODE_POSTGRES names another one."""
+    named = os.environ.get("RHAPSODE_POSTGRES")
+    found = [str(path.parent) for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    in_path = shutil.which("initdb")
+    return named or next(iter(found), os.path.dirname(in_path) if in_path else None)  # noqa: PTH120 - as it is named
+
+
 def get_chromium() -> None:
     """Have a browser for the checks.
 
     Raises:
         SetupFailed: There is none, and it cannot be installed.
     """
-    if find_chromium():
-        return
     way_out = "Install chromium (apt install chromium), or name one: RHAPSODE_CHROMIUM=/path/to/chrome ./test.sh"
+    _get("chromium", find_chromium, "The checks of the page need a Chromium browser.", way_out)
+
+
+def get_postgres() -> None:
+    """Have a database server for the checks.
+
+    Raises:
+        SetupFailed: There is none, and it cannot be installed.
+    """
+    way_out = (
+        "Install PostgreSQL (apt install postgresql), or name the folder of initdb and postgres: "
+        "RHAPSODE_POSTGRES=/usr/lib/postgresql/15/bin ./test.sh"
+    )
+    _get("postgresql", find_postgres, "The checks of the ledger need a PostgreSQL server, 13 or newer.", way_out)
+
+
+def _get(package: str, find: Callable[[], str | None], need: str, way_out: str) -> None:
+    """Install a package of the system, unless what it brings can be found.
+
+    Raises:
+        SetupFailed: It cannot be installed.
+    """
+    if find():
+        return
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        raise SetupFailed(f"The checks of the page need a Chromium browser. {way_out}")
-    say("Installing chromium for the checks of the page")
+        raise SetupFailed(f"{need} {way_out}")
+    say(f"Installing {package} for the checks")
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = [apt, "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+    install = [apt, "install", "-y", "-qq", "--no-install-recommends", package]
     for command in (install, [apt, "update", "-qq"], install):
         done = subprocess.run(
             command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
         )
-        if find_chromium():
+        if find():
             return
-    raise SetupFailed(f"chromium cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
+    raise SetupFailed(f"{package} cannot be installed: {done.stdout.strip()[-500:]}\n{way_out}")
 
 
 def has_programs() -> bool:
     """Whether everything is there that the checks need and pip cannot bring."""
-    return find_chromium() is not None and all(map(proxies.find, proxies.PLACES))
+    return find_chromium() is not None and find_postgres() is not None and all(map(proxies.find, proxies.PLACES))
 
 
 def get_proxies() -> None:
@@ -238,6 +268,7 @@ def main() -> int:
             if mode == "test":
                 get_chromium()
                 get_proxies()
+                get_postgres()
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1

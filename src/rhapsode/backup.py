@@ -91,6 +91,10 @@ def back_up(settings: Settings, target: Path, link: bool = False) -> Manifest:
         LedgerError: The ledger is damaged.
         OSError: It cannot be written.
     """
+    if settings.ledger.url:
+        raise BackupError(
+            "the ledger is a PostgreSQL database (ledger.url): back it up with pg_dump, then the store of blobs.url"
+        )
     if not (settings.data_dir / _LEDGER).is_file():
         raise BackupError(f"there is no ledger in {settings.data_dir}: nothing to back up")
     _require_empty(target)

@@ -5,11 +5,13 @@ import importlib
 import importlib.util
 import math
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from rhapsode.blobs.base import BlobStore
@@ -23,6 +25,7 @@ from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
+from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
@@ -121,6 +124,14 @@ def blob_stores(settings: Settings) -> tuple[BlobStore, BlobStore, BlobStore]:
     Raises:
         ConfigError: A bucket is named, and the extra for it is not installed.
     """
+    if settings.blobs.url.startswith("file://"):
+        shared = Path(settings.blobs.url.removeprefix("file://"))
+        shared.mkdir(parents=True, exist_ok=True)
+        return (
+            LocalBlobs(shared / "takes"),
+            LocalBlobs(shared / "renditions", fan_out=False),
+            LocalBlobs(shared / "results", fan_out=False),
+        )
     if not settings.blobs.url:
         return (
             LocalBlobs(settings.data_dir / "takes"),
@@ -160,7 +171,11 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         LedgerError: The ledger cannot be used.
     """
     ttl_s = settings.job_queue.job_ttl_hours * 3600
-    ledger = SqlLedger(settings.data_dir / "ledger.db", ttl_s=ttl_s)
+    ledger = SqlLedger(
+        settings.ledger.url or settings.data_dir / "ledger.db",
+        ttl_s=ttl_s,
+        node=settings.ledger.node or _node_name(settings),
+    )
     takes, renditions, results = blob_stores(settings)
     hub = EventHub()
     ledger.on_event(hub.publish)
@@ -170,6 +185,8 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
     key = await asyncio.to_thread(secret_key, settings.data_dir / "webhook.key")
     await ledger.open()
     try:
+        if ledger.shared:  # all nodes sign alike: with the key of the first
+            key = bytes.fromhex(await ledger.secret("webhook.key", key.hex()))
         fleet = ray_fleet(settings) if settings.fleet.kind == "ray" else LocalFleet(fleet_options(settings))
         metrics.counts_deaths(lambda: fleet.deaths)
         yield Shop(
@@ -193,6 +210,11 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         takes.close()
         results.close()
         renditions.close()
+
+
+def _node_name(settings: Settings) -> str:
+    """One that no other node has, and the same after a restart: the lock of the data directory sees to it."""
+    return f"{socket.gethostname()}:{settings.data_dir}"
 
 
 @asynccontextmanager
@@ -236,7 +258,8 @@ async def running_service(settings: Settings) -> AsyncIterator[JobService]:
         try:
             await asyncio.gather(shop.fleet.start(), shop.planner.start())
             await scheduler.start(await shop.ledger.adopt())
-            async with sweeping(shop, settings), sending(shop, settings):
+            keeping = _in_background(NodeKeeper(shop.ledger, scheduler).run())
+            async with keeping, sweeping(shop, settings), sending(shop, settings):
                 yield JobService(shop, scheduler, settings)
         finally:
             await settle(shop.fleet, scheduler)

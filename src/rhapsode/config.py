@@ -6,6 +6,7 @@ Precedence: overrides (command line) > environment > file > defaults.
 import dataclasses
 import difflib
 import os
+import re
 import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,17 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from rhapsode.errors import ConfigError
 from rhapsode.settings import OpenSection, Settings, sections
 
-__all__ = ["FILE_NAME", "Loaded", "Origin", "Settings", "default_data_dir", "effective", "env_name", "load_settings"]
+__all__ = [
+    "FILE_NAME",
+    "Loaded",
+    "Origin",
+    "Settings",
+    "default_data_dir",
+    "effective",
+    "env_name",
+    "load_settings",
+    "without_password",
+]
 
 ENV_PREFIX = "RHAPSODE_"
 FILE_NAME = "config.yaml"
@@ -142,7 +153,13 @@ def effective(loaded: Loaded) -> dict[str, Any]:
     for key, text in loaded.written.items():
         section, name = key.split(".")
         plain[section][name] = text
+    plain["ledger"]["url"] = without_password(loaded.settings.ledger.url)
     return plain
+
+
+def without_password(url: str) -> str:
+    """The address of a database, fit to be shown."""
+    return re.sub(r"(?<=//)([^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def env_name(key: str) -> str:

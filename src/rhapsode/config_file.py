@@ -32,8 +32,9 @@ LIVE = frozenset({"generation_defaults", "audio_output", "audio_processing", "ui
 """Sections that are heeded at once; all others at the next start of the engine or of the server."""
 FILE_ONLY = frozenset(
     {
-        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "server.allowed_hosts", "server.log_file_path",
-        "server.ssl_certfile", "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private", "webhooks.allowed_hosts",
+        "data_dir", "auth.mode", "auth.allowed_origins", "fleet.python", "ledger.node", "ledger.url", "server.allowed_hosts",
+        "server.log_file_path", "server.ssl_certfile", "server.ssl_keyfile", "server.trusted_proxies", "webhooks.allow_private",
+        "webhooks.allowed_hosts",
     }
 )  # fmt: skip
 """What must not be changed over HTTP: programs to run (those of single engines too), files to write, and who may do what."""
@@ -93,6 +94,7 @@ class ConfigFile:
             rest = {key: value for key, value in changes.items() if key != _STATE}
             state = changes.get(_STATE)
             self._require_allowed(rest)
+            rest = _without_file_only(rest)  # as they are, or as they are shown, which is less
             if rest:
                 text = _merged(read_file(self.path) if self.path.exists() else "", rest)
                 loaded = self._read(text)
@@ -158,6 +160,16 @@ def needs_restart(changes: Mapping[str, Any]) -> bool:
     """Whether changes are heeded only after the engine, or the server, is started again."""
     copies = isinstance(output := changes.get("audio_output"), Mapping) and "save_to_disk" in output
     return copies or any(key not in LIVE for key in changes)
+
+
+def _without_file_only(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        section: {name: value for name, value in values.items() if not _is_file_only(f"{section}.{name}")}
+        if isinstance(values, Mapping)
+        else values
+        for section, values in changes.items()
+        if section not in FILE_ONLY
+    }
 
 
 def _is_file_only(key: str) -> bool:

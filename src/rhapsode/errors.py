@@ -13,7 +13,9 @@ RhapsodeError
 ├── Unavailable             cannot serve now; try again later
 │   ├── EngineUnloaded      the engine was unloaded by the operator
 │   ├── StorageFull         below the free-space watermark
-│   └── StorageAway         the store of takes and results cannot be reached
+│   ├── StorageAway         the store of takes and results cannot be reached
+│   └── LedgerUnavailable   the ledger's database cannot be reached (a LedgerError, too)
+│       └── LeaseLost       the other nodes have given this one up
 ├── Refused                 a compare-and-set lost: fenced, or the status moved on
 ├── LedgerError             the ledger cannot be used: corrupt, newer schema, failed fsync
 ├── BlobError               stored bytes are missing or damaged
@@ -119,6 +121,16 @@ class Refused(RhapsodeError):
 
 class LedgerError(RhapsodeError):
     """The ledger cannot be used: corrupt, of a newer schema, or a write that could not be made durable."""
+
+
+class LedgerUnavailable(LedgerError, Unavailable):
+    """The ledger's database cannot be reached just now. Nothing was written."""
+
+    retry_after_s = 2
+
+
+class LeaseLost(LedgerUnavailable):
+    """This node was silent for so long that others have taken over its jobs; it begins anew in a moment."""
 
 
 class BlobError(RhapsodeError):

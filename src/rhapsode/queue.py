@@ -102,6 +102,10 @@ class TTSJobQueue:
                 self._shop = self._service.shop
             else:
                 self._shop = await stack.enter_async_context(open_shop(self._settings))
+                if self._shop.ledger.shared:
+                    raise RhapsodeError(
+                        "a processing callback is this program's alone: it needs a ledger of its own (ledger.url)"
+                    )
                 self._runner = CallbackRunner(self._shop, self._call, self._settings.job_queue.max_retries)
                 running = asyncio.create_task(self._runner.run(list(await self._shop.ledger.adopt())))
                 stack.push_async_callback(_end, running)

@@ -252,6 +252,26 @@ class JobQueue(Section):
     output_path: Path = _setting(Path("outputs"), "Folder of the results.", special="unset = paths.output")
 
 
+class Ledger(Section):
+    """Where jobs are recorded."""
+
+    url: str = _setting(
+        "",
+        "Database that several nodes share, such as postgresql://rhapsode:password@db/rhapsode.",
+        special="empty = ledger.db in the data directory",
+    )
+    node: str = _setting(
+        "", "Name of this node; no two that run may have the same.", special="empty = host name and data directory"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not re.match(r"postgres(ql)?://[^/]*/[^/?]+", value):
+            raise ValueError("must be empty or postgresql://user:password@host/database")
+        return re.sub(r"^postgres://", "postgresql://", value)
+
+
 class Fleet(Section):
     """The workers: processes of this machine, or actors of a Ray cluster."""
 
@@ -337,7 +357,9 @@ class Blobs(Section):
     """Where takes, results and renditions lie."""
 
     url: str = _setting(
-        "", "Bucket of an S3-compatible store, such as s3://speech/rhapsode.", special="empty = folders on this machine"
+        "",
+        "Bucket of an S3-compatible store, such as s3://speech/rhapsode, or a folder that several nodes share: file:///mnt/speech.",
+        special="empty = folders on this machine",
     )
     endpoint: str = _setting(
         "", "Address of the store, such as http://minio:9000.", special="empty = $AWS_ENDPOINT_URL, else AWS"
@@ -351,8 +373,8 @@ class Blobs(Section):
     @field_validator("url")
     @classmethod
     def _is_bucket(cls, value: str) -> str:
-        if value and not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^?#]*)?", value):
-            raise ValueError("must be empty, s3://bucket or s3://bucket/prefix")
+        if value and not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^?#]*)?|file:///.+", value):
+            raise ValueError("must be empty, s3://bucket, s3://bucket/prefix or file:///folder")
         return value.rstrip("/")
 
 
@@ -506,6 +528,7 @@ class Settings(BaseModel):
     audio_output: AudioOutput = AudioOutput()
     audio_processing: AudioProcessing = AudioProcessing()
     job_queue: JobQueue = JobQueue()
+    ledger: Ledger = Ledger()
     fleet: Fleet = Fleet()
     blobs: Blobs = Blobs()
     scheduler: Scheduler = Scheduler()

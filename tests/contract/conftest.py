@@ -1,6 +1,7 @@
 """The backends that the contract suites of ledgers and blobs run against."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.sql import SqlLedger
 from tests.buckets import Buckets
 from tests.contract.ledger_values import TTL_S, Clock, OpenLedger
+from tests.postgres import Postgres, running_postgres
 
 
 @pytest.fixture
@@ -19,13 +21,58 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-async def open_ledger(tmp_path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server that waits for no disk."""
+    with running_postgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """A database with the schema in it."""
+    name = postgres.create()
+
+    async def migrate() -> None:
+        ledger = SqlLedger(postgres.url(name), ttl_s=TTL_S)
+        await ledger.open()
+        await ledger.close()
+
+    asyncio.run(migrate())
+    postgres.execute("TRUNCATE nodes RESTART IDENTITY", database=name)
+    return name
+
+
+@pytest.fixture
+def new_database(postgres: Postgres, template: str) -> Iterator[Callable[[], str]]:
+    """Makes databases; their addresses."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(postgres.create(template))
+        return postgres.url(made[-1])
+
+    yield make
+    for name in made:
+        postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where a ledger is, on each kind of database."""
+    if request.param == "sqlite":
+        return tmp_path / "ledger.db"
+    make: Callable[[], str] = request.getfixturevalue("new_database")
+    return make()
+
+
+@pytest.fixture
+async def open_ledger(ledger_url: str | Path, clock: Clock) -> AsyncIterator[OpenLedger]:
     """Opens the same ledger, anew each time, as a server does at its start."""
     opened: list[Ledger] = []
 
     async def open_() -> Ledger:
-        ledger = SqlLedger(tmp_path / "ledger.db", clock=clock, ttl_s=TTL_S)
+        ledger = SqlLedger(ledger_url, clock=clock, ttl_s=TTL_S)
         opened.append(ledger)
         await ledger.open()
         return ledger

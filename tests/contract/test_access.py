@@ -18,8 +18,8 @@ READER = ApiKey("k2", "you", "yours", "rh_54321", frozenset({Scope.READ}), NO_LI
 
 
 @pytest.fixture
-async def sql(tmp_path: Path, clock: Clock) -> AsyncIterator[SqlLedger]:
-    ledger = SqlLedger(tmp_path / "ledger.db", clock=clock, ttl_s=TTL_S)
+async def sql(ledger_url: str | Path, clock: Clock) -> AsyncIterator[SqlLedger]:
+    ledger = SqlLedger(ledger_url, clock=clock, ttl_s=TTL_S)
     await ledger.open()
     yield ledger
     await ledger.close()

@@ -37,7 +37,8 @@ async def test_a_submitted_job_reads_back_as_it_was_given(ledger: Ledger, clock:
     assert (job.request, job.warnings, job.tags) == (REQUEST, ("w",), ("a", "b"))
     assert (job.status, job.created_at, job.text_chars) == (JobStatus.QUEUED, clock.now, len(new.text))
     assert (job.attached, job.run, job.priority, job.event_seq) == (True, 1, Priority.BATCH, 1)
-    assert await ledger.read_text(job.id, 0, 100) == new.text
+    stored = await ledger.read_text(job.id, 0, 100)
+    assert stored.replace("\ufffd", "\x00") == new.text  # PostgreSQL has no NUL in texts; another sign keeps its place
     assert await types(ledger, job) == ["job.queued"]
 
 

@@ -20,6 +20,7 @@ from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.ledger import retention
 from rhapsode.ledger.schema import metadata
 from rhapsode.ledger.sql import SqlLedger
+from rhapsode.ledger.sqlite import SqliteDatabase
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.writer import EXIT_CODE, GROUP_LIMIT
 from tests.contract.ledger_values import TTL_S, begin, listed, new_job, speak
@@ -43,6 +44,23 @@ async def path(tmp_path: Path) -> Path:
         for _ in range(20):
             await ledger.submit(new_job("x" * 10_000))
     return path
+
+
+async def test_who_has_the_file_has_its_jobs_whatever_its_name(tmp_path: Path) -> None:
+    """A restored backup, a folder that was moved, a machine with a new name."""
+    path = tmp_path / "ledger.db"
+    ledgers = [SqlLedger(path, ttl_s=TTL_S, node=name) for name in ("dead", "new")]
+    try:
+        for ledger in ledgers:
+            await ledger.open()
+        job = await begin(ledgers[0])
+        await ledgers[0].claim(job.fence, 0, "key", shared=False)
+        assert [waiting.id for waiting in await ledgers[1].adopt()] == [job.id]
+        (adopted,) = await listed(ledgers[1])
+        await speak(ledgers[1], adopted, 0)
+    finally:
+        for ledger in reversed(ledgers):
+            await ledger.close()
 
 
 def contents(path: Path) -> dict[str, str]:
@@ -171,7 +189,7 @@ async def test_migrations_build_the_schema(path: Path) -> None:
 async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
     async with opened(path) as ledger:
         database = ledger.store._database
-        assert database is not None
+        assert isinstance(database, SqliteDatabase)
         with closing(database.writer_cursor()) as cursor:
             settings = [
                 cursor.execute(f"PRAGMA {name}").fetchone()[0]
@@ -183,7 +201,7 @@ async def test_every_commit_is_synced_before_it_is_answered(path: Path) -> None:
 async def test_only_the_way_of_an_attached_job_does_not_await_the_disk(path: Path) -> None:
     async with opened(path) as ledger:
         database = ledger.store._database
-        assert database is not None
+        assert isinstance(database, SqliteDatabase)
 
         def syncs() -> bool:
             with closing(database.writer_cursor()) as cursor:
@@ -214,7 +232,7 @@ async def test_readers_cannot_write(path: Path) -> None:
 async def test_a_full_disk_refuses_the_group_and_the_process_lives(path: Path) -> None:
     async with opened(path) as ledger:
         job = await begin(ledger)
-        assert ledger.store._database is not None
+        assert isinstance(ledger.store._database, SqliteDatabase)
         with closing(ledger.store._database.writer_cursor()) as cursor:
             pages = cursor.execute("PRAGMA page_count").fetchone()[0]
             cursor.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
@@ -320,7 +338,7 @@ async def test_a_refused_command_publishes_nothing_and_undoes_only_itself(path: 
 
 async def test_commands_of_one_moment_share_a_commit(path: Path) -> None:
     async with opened(path) as ledger:
-        assert ledger.store._database is not None
+        assert isinstance(ledger.store._database, SqliteDatabase)
         statements: list[str] = []
         ledger.store._database.writer_cursor().connection.set_trace_callback(statements.append)
         await asyncio.gather(*(ledger.submit(new_job()) for _ in range(2 * GROUP_LIMIT)))

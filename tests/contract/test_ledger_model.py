@@ -1,16 +1,24 @@
 """The ledger against a model of a few lines: any sequence of calls gives what the model says, also over restarts."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Coroutine
+import itertools
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from rhapsode.errors import Conflict, Gone, Refused
 from rhapsode.ledger.base import PlanPart
@@ -57,9 +65,9 @@ class LedgerMachine(RuleBasedStateMachine):
     jobs: Bundle[str] = Bundle("jobs")
     stale: Bundle[tuple[Fence, int, int]] = Bundle("stale")
 
-    def __init__(self) -> None:
+    def __init__(self, url: str | Path) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.url = url
         self.loop = asyncio.new_event_loop()
         self.model: dict[str, JobModel] = {}
         self.keys: dict[str, str] = {}
@@ -87,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.ledger = SqlLedger(self.folder / "ledger.db", ttl_s=TTL_S)
+        self.ledger = SqlLedger(self.url, ttl_s=TTL_S)
         self.ledger.on_event(self.listen)
         self.epoch = self.run(self.ledger.open())
 
@@ -95,7 +103,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.run(self.ledger.close())
         self.run(self.loop.shutdown_default_executor())
         self.loop.close()
-        shutil.rmtree(self.folder)
 
     @rule(target=jobs)
     def submit(self) -> str:
@@ -235,7 +242,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.ledger.close())
-        before, self.ledger = self.epoch, SqlLedger(self.folder / "ledger.db", ttl_s=TTL_S)
+        before, self.ledger = self.epoch, SqlLedger(self.url, ttl_s=TTL_S)
         self.ledger.on_event(self.listen)
         self.epoch = self.run(self.ledger.open())
         assert self.epoch > before
@@ -268,7 +275,20 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (job.chars_done == job.text_chars) is (expected.finished and bool(expected.segments))
 
 
-TestLedgerModel = LedgerMachine.TestCase
-TestLedgerModel.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+@pytest.mark.parametrize(("database", "examples"), [("sqlite", 12), ("postgres", 5)])
+def test_any_sequence_of_calls_gives_what_the_model_says(
+    database: str, examples: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    numbers = itertools.count()
+    make: Callable[[], str | Path] = lambda: tmp_path / f"{next(numbers)}.db"  # noqa: E731
+    if database == "postgres":
+        make = request.getfixturevalue("new_database")
+    rules = settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+    run_state_machine_as_test(lambda: LedgerMachine(make()), settings=rules)  # type: ignore[arg-type] # a factory will do

@@ -137,16 +137,16 @@ CHILD = """
 import errno, sys
 from pathlib import Path
 from rhapsode.errors import RhapsodeError
-from rhapsode.ledger.database import Database
+from rhapsode.ledger.sqlite import SqliteDatabase
 from tests.faults.shim import Shim
 
 folder, library, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 shim = Shim(library, folder.parent / "control", folder, fresh=False)
 
 def create(path):
-    database = Database(path)
+    database = SqliteDatabase(path)
     try:
-        database.begin_epoch(1.0)
+        database.begin_epoch(1.0, "")
     finally:
         database.close()
 

@@ -14,7 +14,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import HTTPConnection
 
 from rhapsode.api.hosts import Hosts, called
-from rhapsode.errors import Forbidden, QuotaExceeded, RhapsodeError, Unauthorized
+from rhapsode.errors import Forbidden, LedgerUnavailable, QuotaExceeded, RhapsodeError, Unauthorized
 from rhapsode.jobs.keys import digest_of
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.access import ApiKey
@@ -42,7 +42,7 @@ class _Known:
 
 
 class Gate:
-    """Decides on whose behalf a request is answered. While no key is needed, it asks neither disk nor ledger.
+    """Decides on whose behalf a request is answered. While no key is needed, it asks neither disk nor ledger (a shared one now and then).
 
     Args:
         shop: The ledger of keys, and the clock.
@@ -57,21 +57,36 @@ class Gate:
         self._shop = shop
         self._local_token = local_token
         self._has_keys: bool | None = None
+        self._looked_at = 0.0
         self._known: dict[str, _Known] = {}
         self._changes = 0
         self._touched: dict[str, float] = {}
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def is_closed(self) -> bool:
-        """Whether a key is needed."""
+        """Whether a key is needed. While the ledger is out of reach, what was known before counts.
+
+        Raises:
+            LedgerUnavailable: It was never known.
+        """
         if self.settings.mode != "auto":
             return self.settings.mode == "keys"
-        if self._has_keys is None:
-            changes, found = self._changes, await self._shop.access.has_keys()
+        if self._has_keys is None or self._may_have_changed():
+            changes = self._changes
+            try:
+                found = await self._shop.access.has_keys()
+            except LedgerUnavailable:
+                if self._has_keys is None:
+                    raise
+                return self._has_keys
             if changes == self._changes:
-                self._has_keys = found
+                self._has_keys, self._looked_at = found, time.monotonic()
             return found
         return self._has_keys
+
+    def _may_have_changed(self) -> bool:
+        """Whether a first key may have been made on another node since it was looked."""
+        return not self._has_keys and time.monotonic() - self._looked_at > _FRESH_S and self._shop.ledger.shared
 
     def changed(self) -> None:
         """Keys or sessions were changed: what is remembered of them is void."""

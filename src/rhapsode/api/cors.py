@@ -4,6 +4,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rhapsode.api.auth import RATE_HEADERS, Gate
+from rhapsode.errors import LedgerUnavailable
 
 _EXPOSED = [
     "Content-Disposition",
@@ -37,7 +38,13 @@ class Cors:
                 message["headers"] = [*message["headers"], *found]
             await send(message)
 
-        await (self._closed if await self._gate.is_closed() else self._open)(scope, receive, limited)
+        await (self._closed if await self._is_closed() else self._open)(scope, receive, limited)
+
+    async def _is_closed(self) -> bool:
+        try:
+            return await self._gate.is_closed()
+        except LedgerUnavailable:  # whoever asks will be told; until it is known, nobody else's page may call
+            return True
 
 
 def _cors(app: ASGIApp, origins: list[str]) -> CORSMiddleware:

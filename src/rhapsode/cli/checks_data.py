@@ -2,14 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rhapsode.cli.finding import Finding, Verdict
 from rhapsode.cli.options import human_size, human_time
-from rhapsode.errors import LedgerError
-from rhapsode.ledger.database import require_fit
+from rhapsode.errors import LedgerError, RhapsodeError
+from rhapsode.ledger.database import count_jobs
 from rhapsode.ledger.snapshot import Summary, check_ledger, summary_of
+from rhapsode.ledger.sqlite import require_fit
 from rhapsode.settings import Settings
 
 _PRIVATE = ("webhook.key", "server.lock")
@@ -22,6 +23,10 @@ _AHEAD_S = 60.0
 def check_data(settings: Settings) -> Iterator[Finding]:
     """Every check of what lies in the data directory; a server may run on it."""
     yield _permissions(settings.data_dir)
+    if settings.ledger.url:
+        yield _database(settings.ledger.url)
+        yield _clock(None)
+        return
     path = settings.data_dir / "ledger.db"
     if not path.exists():
         yield Finding("ledger", Verdict.OK, "not made yet")
@@ -35,9 +40,22 @@ def check_data(settings: Settings) -> Iterator[Finding]:
         mend = f"stop the server, then rhapsode restore BACKUP into an empty folder, or move {path} away (docs/operations.md)"
         yield Finding("ledger", Verdict.FAIL, str(error), mend)
         return
-    jobs = ", ".join(f"{count} {status}" for status, count in sorted(summary.jobs.items())) or "no jobs"
-    yield Finding("ledger", Verdict.OK, f"whole, {human_size(path.stat().st_size)}: {jobs}")
+    yield Finding("ledger", Verdict.OK, f"whole, {human_size(path.stat().st_size)}: {_jobs(summary.jobs)}")
     yield _clock(summary)
+
+
+def _database(url: str) -> Finding:
+    try:
+        found = count_jobs(url)
+    except RhapsodeError as error:
+        return Finding(
+            "ledger", Verdict.FAIL, str(error), "correct ledger.url, or start the database (docs/scaling.md)"
+        )
+    return Finding("ledger", Verdict.OK, "PostgreSQL, not made yet" if found is None else f"PostgreSQL: {_jobs(found)}")
+
+
+def _jobs(by_status: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(by_status.items())) or "no jobs"
 
 
 def _permissions(folder: Path) -> Finding:

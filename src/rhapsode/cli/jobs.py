@@ -106,7 +106,7 @@ def at_the_source(options: Options, online: Callable[[Client], T], offline: Call
 
 
 def _is_new(settings: Settings) -> bool:
-    return not (settings.data_dir / "ledger.db").exists()
+    return not settings.ledger.url and not (settings.data_dir / "ledger.db").exists()
 
 
 def with_shop(settings: Settings, work: Callable[[Shop], Awaitable[T]]) -> T:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rhapsode.cli.options import Options, print_json
-from rhapsode.config import Loaded
+from rhapsode.config import Loaded, without_password
 from rhapsode.settings_doc import SettingDoc, describe_settings, settings_markdown
 
 
@@ -34,6 +34,7 @@ def _value(loaded: Loaded, row: SettingDoc) -> object:
     """The value in force; paths absolute. None also for what stands for "anything" in an open section."""
     section, _, name = row.key.partition(".")
     plain = loaded.settings.model_dump(mode="json")
+    plain["ledger"]["url"] = without_password(loaded.settings.ledger.url)
     return plain[section].get(name) if name else plain[section]
 
 

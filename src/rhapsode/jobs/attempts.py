@@ -172,7 +172,7 @@ class Attempts:
             await self._shop.patience.keep_trying(
                 lambda: self._shop.ledger.release_segment(run.job.fence, segment.index, claim.attempt)
             )
-            states = await self._shop.ledger.segments(run.job.id, segment.index, 1)
+            states = await self._shop.patiently(self._shop.ledger.segments, run.job.id, segment.index, 1)
             return next((after for after in states if after.status is SegmentStatus.PENDING), None)
         except Exception as error:  # also what nobody expected counts, so that it comes to an end
             if not isinstance(error, SynthesisError):
@@ -214,7 +214,7 @@ class Attempts:
         message = f"segment {index} ({excerpt!r}) failed {after.failures} times: {error}"
         job = await self._shop.patience.keep_trying(lambda: ledger.fail_job(fence, message, index))
         if job.run <= self._max_retries:
-            self._owner.submit(await ledger.retry_job(job.id))
+            self._owner.submit(await self._shop.patiently(ledger.retry_job, job.id))
         return None
 
     def _note(self, run: JobRun, job: Job) -> None:

@@ -42,8 +42,10 @@ async def job_events(shop: Shop, job_id: str, after: int, beat_s: float) -> Asyn
     """
     with shop.hub.tail(job_id, _HELD) as tail:
         while True:
-            job = await shop.ledger.get_job(job_id)  # before its events: what comes in between is no gap
-            page = await shop.ledger.events(job_id, after, _PAGE)
+            job = await shop.patiently(
+                shop.ledger.get_job, job_id
+            )  # before its events: what comes in between is no gap
+            page = await shop.patiently(shop.ledger.events, job_id, after, _PAGE)
             if job is None:
                 return
             if job.deleted:
@@ -87,7 +89,7 @@ class Owners:
 
     async def _of(self, job_id: str) -> str:
         if job_id not in self._known:
-            job = await self._shop.ledger.get_job(job_id)
+            job = await self._shop.patiently(self._shop.ledger.get_job, job_id)
             if len(self._known) >= _OWNERS:
                 self._known.clear()
             self._known[job_id] = job.owner if job else ""
@@ -103,12 +105,12 @@ async def all_events(
         Where to go on, and what happened. An empty batch comes after ``beat_s`` seconds without an event.
     """
     with shop.hub.tail(None, _HELD) as tail:
-        newest, pruned = await shop.ledger.event_marks()
+        newest, pruned = await shop.patiently(shop.ledger.event_marks)
         if after < pruned or after > newest:
             after = newest
             yield after, Resync(after)
         while True:
-            page, reached = await shop.ledger.events_of_all(owner, after, _PAGE)
+            page, reached = await shop.patiently(shop.ledger.events_of_all, owner, after, _PAGE)
             if reached > after:
                 after = reached
                 if page:

@@ -18,6 +18,10 @@ class Watch:
         """Whether the job's end was among it, ever."""
         self.job: Job | None = None
         """How the job stood at the newest event that told it."""
+        self.spoken: set[int] = set()
+        """Segments that were completed; whoever asks for them takes them out."""
+        self.turned = False
+        """Whether anything else was among it; whoever asks resets it."""
         self._types = types
         self._event = asyncio.Event()
 
@@ -26,6 +30,11 @@ class Watch:
         if self._types is None or event.type in self._types:
             self.ended |= event.type in END_EVENTS
             self.job = event.job or self.job
+            index = event.data.get("index") if event.type == "segment.completed" else None
+            if isinstance(index, int):
+                self.spoken.add(index)
+            else:
+                self.turned = True
             self._event.set()
 
     async def wait(self, timeout_s: float | None = None) -> bool:

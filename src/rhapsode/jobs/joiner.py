@@ -18,7 +18,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from rhapsode.audio.encode import extension
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
-from rhapsode.errors import BlobError, Refused, StorageAway, StorageFull
+from rhapsode.errors import BlobError, LedgerUnavailable, Refused, StorageAway, StorageFull
 from rhapsode.failpoints import failpoint
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.stored import drop, local_copy, store_result
@@ -218,7 +218,7 @@ class Joiner:
             whole = False
             while not whole:
                 whole = True
-                taking = takes_in_order(self._shop.ledger, self._shop.hub, self._job.id, index, self._total)
+                taking = takes_in_order(self._shop, self._job.id, index, self._total)
                 async with contextlib.aclosing(taking) as takes:
                     async for state in takes:
                         try:
@@ -265,13 +265,24 @@ class Joiner:
             rate=made.rate,
         )
         try:
-            await self._shop.ledger.complete_job(self._job.fence, result)
+            await self._shop.patience.keep_trying(
+                lambda: self._shop.ledger.complete_job(self._job.fence, result), (LedgerUnavailable,)
+            )
         except (Refused, StorageFull):  # nothing half-done stays behind
-            await drop(self._shop.results, name)
+            await self._withdraw(name)
             if copy:
                 await asyncio.to_thread(copy.unlink, missing_ok=True)
             raise
         return True
+
+    async def _withdraw(self, name: str) -> None:
+        """Remove a file that became nobody's result.
+
+        Where several nodes share the store, another one may have made a file of this very name in this very second, and its
+        result is not to be lost: there it is left to the sweeper, who asks the ledger.
+        """
+        if not self._shop.ledger.shared:
+            await drop(self._shop.results, name)
 
     async def _save(self, job: Job, name: str) -> Path | None:
         """Keep a copy for the user when that is wanted; that it cannot be kept is no reason to fail."""

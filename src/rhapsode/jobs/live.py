@@ -69,7 +69,7 @@ async def live_audio(
     appetite = _Appetite(scheduler, job.id)
     stream: LiveStream | None = None
     try:
-        async with aclosing(takes_in_order(shop.ledger, shop.hub, job.id, start)) as takes:
+        async with aclosing(takes_in_order(shop, job.id, start)) as takes:
             async for state in takes:
                 data = await read_take(shop, state, patient=True)
                 rate = state.take.rate if state.take else 0

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rhapsode.errors import LedgerError, StorageAway, StorageFull
+from rhapsode.errors import LedgerError, LedgerUnavailable, StorageAway, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Patience:
 
     async def _wait(self, who: object, error: Exception) -> None:
         log.warning("%s; trying again in %g s", error, _AGAIN_S)
-        self._held_up[who] = "disk space" if _is_full(error) else f"storage: {error}"
+        self._held_up[who] = _reason(error)
         await asyncio.sleep(_AGAIN_S)
 
     def _over(self, who: object) -> None:
@@ -64,5 +64,8 @@ class Patience:
                 callback()
 
 
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
+def _reason(error: Exception) -> str:
+    if isinstance(error, LedgerUnavailable):
+        return "database"
+    is_full = isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
+    return "disk space" if is_full else f"storage: {error}"

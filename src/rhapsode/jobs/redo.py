@@ -4,12 +4,12 @@ import asyncio
 import logging
 
 from rhapsode.deliver.assemble import Assembled
-from rhapsode.errors import BlobError, Refused, StorageFull, Unavailable
+from rhapsode.errors import BlobError, LedgerUnavailable, Refused, StorageFull, Unavailable
 from rhapsode.failpoints import failpoint
 from rhapsode.jobs.encoding import encode_takes
 from rhapsode.jobs.joiner import Joiner, read_take, result_name, uninterrupted
 from rhapsode.jobs.renditions import drop_renditions
-from rhapsode.jobs.stored import drop, store_result
+from rhapsode.jobs.stored import store_result
 from rhapsode.jobs.takes import JobEnded
 from rhapsode.model import Job, Result, SegmentState, SegmentStatus
 
@@ -65,13 +65,15 @@ class RedoJoiner(Joiner):
         failpoint("redo.adopted")
         result = Result(name, old.format, made.size, made.digest, made.samples, made.rate, revision)
         try:
-            revised = await shop.ledger.complete_redo(self._job.fence, old.revision, result)
+            revised = await shop.patience.keep_trying(
+                lambda: shop.ledger.complete_redo(self._job.fence, old.revision, result), (LedgerUnavailable,)
+            )
         except (Refused, StorageFull):  # nothing half-done stays behind
-            await drop(shop.results, name)
+            await self._withdraw(name)
             raise
         if revised is None:
             if not await shop.ledger.known_results([name]):  # another redo may have made one of this name
-                await drop(shop.results, name)
+                await self._withdraw(name)
             return False
         failpoint("redo.revised")
         await self._save(revised, name)

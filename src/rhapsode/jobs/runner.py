@@ -216,7 +216,7 @@ class JobRun:
         """Load the next few segments behind those that were loaded for the listener."""
         async with self._loading:
             start, total = max(self._early_to, self._loaded_to), self.job.segments_total
-            states = await self._shop.ledger.segments(self.job.id, start, _EARLY, SegmentStatus.PENDING)
+            states = await self._pending(start, _EARLY)
             for state in states:
                 if self._is_new(state.segment.index):
                     self._early.add(state.segment.index)
@@ -224,6 +224,9 @@ class JobRun:
             self._early_to = states[-1].segment.index + 1 if states else total
         if self._ready:
             self._on_ready()
+
+    async def _pending(self, start: int, limit: int) -> Sequence[SegmentState]:
+        return await self._shop.patiently(self._shop.ledger.segments, self.job.id, start, limit, SegmentStatus.PENDING)
 
     def _is_new(self, index: int) -> bool:
         return index not in self._early and index not in self._states and index not in self.in_flight
@@ -255,7 +258,7 @@ class JobRun:
         async with self._loading:
             while len(self._ready) < _PAGE and self._more_to_load():
                 total = self.job.segments_total
-                states = await self._shop.ledger.segments(self.job.id, self._loaded_to, _PAGE, SegmentStatus.PENDING)
+                states = await self._pending(self._loaded_to, _PAGE)
                 for state in states:
                     if state.segment.index >= self._loaded_to and self._is_new(state.segment.index):
                         self._add(state)
@@ -306,7 +309,7 @@ class JobRun:
         if not offset and head.planning:
             return await head.planning
         window = "" if offset else head.window
-        window = window or await self._shop.ledger.read_text(self.job.id, offset, WINDOW)
+        window = window or await self._shop.patiently(self._shop.ledger.read_text, self.job.id, offset, WINDOW)
         final = offset + len(window) >= self.job.text_chars
         return await self._shop.planner.plan(window, self.job.plan_cursor, final, options)
 

@@ -8,7 +8,7 @@ and interactive work only when there is nothing else (it is the express process'
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -143,7 +143,11 @@ class Scheduler:
         """Why nothing of the job can run now, or None when its turn will come."""
         if self._disk_full:
             return "disk space"
-        return self._shop.patience.waiting_for or self._shop.fleet.waiting_for(job.request.engine)
+        return (
+            self._shop.ledger.waiting_for()
+            or self._shop.patience.waiting_for
+            or self._shop.fleet.waiting_for(job.request.engine)
+        )
 
     @property
     def disk_full(self) -> bool:
@@ -159,6 +163,32 @@ class Scheduler:
         if self._active() < self._most_runs() and job.request.engine in self._shop.fleet.engines():
             self._activate(job.id, job, head)
         self.kick()
+
+    def adopt(self, jobs: Iterable[Waiting]) -> None:
+        """Jobs that were another node's are this one's now."""
+        for waiting in jobs:
+            self._enrol(waiting)
+        self.kick()
+
+    def forget_all(self) -> None:
+        """No job is this node's any more."""
+        for job_id in list(self.overview):
+            self.forget(job_id)
+
+    def at_hand(self, job_id: str) -> Job | None:
+        """The job as it is known here, while it is in work."""
+        run = self._runs.get(job_id)
+        return run.job if run else None
+
+    @property
+    def engines(self) -> Collection[str]:
+        """Those that run here."""
+        return self._shop.fleet.engines()
+
+    @property
+    def spare_slots(self) -> int:
+        """How many segments more could be spoken at once by a node that has nothing to do; else 0."""
+        return 0 if len(self.overview) or self._disk_full else len(self._shop.fleet.free_slots())
 
     def forget(self, job_id: str) -> None:
         """The job ended or was cancelled: nothing more of it is given away."""
@@ -219,7 +249,7 @@ class Scheduler:
         run: JobRun | None = None
         try:
             job = job or await self._shop.ledger.get_job(job_id)
-            if job is None or job.deleted or job.status.is_terminal:
+            if job is None or job.deleted or job.status.is_terminal or job.epoch != self._shop.ledger.epoch:
                 self.order.remove(job_id)
                 self.overview.remove(job_id)
             else:
@@ -301,7 +331,7 @@ class Scheduler:
 
     def kick(self) -> None:
         """Fill every free slot that something can be found for."""
-        if self._stopping or self._disk_full or self._shop.patience.waiting_for:
+        if self._stopping or self._disk_full or self._shop.patience.waiting_for or self._shop.ledger.waiting_for():
             return
         fleet = self._shop.fleet
         self.order.set_engines(frozenset(fleet.engines()))
@@ -411,6 +441,13 @@ class Scheduler:
     def _on_event(self, event: Event) -> None:
         if event.type in END_EVENTS:
             self.forget(event.job_id)
+        elif event.type == "job.updated" and event.job_id in self.overview:  # perhaps on another node
+            self._spawn(self._look_again(event.job_id))
+
+    async def _look_again(self, job_id: str) -> None:
+        job = await self._shop.patiently(self._shop.ledger.get_job, job_id)
+        if job and not job.status.is_terminal:
+            self.changed(job)
 
     def updated(self, job: Job) -> None:
         """The ledger holds a newer state of this job."""

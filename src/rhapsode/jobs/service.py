@@ -11,6 +11,7 @@ from rhapsode.errors import (
     Conflict,
     EngineUnloaded,
     Gone,
+    LedgerUnavailable,
     NotFound,
     StorageAway,
     StorageFull,
@@ -194,11 +195,19 @@ class JobService:
         Raises:
             NotFound: No such job; any malformed id, and a job that the caller may not see, is simply unknown.
         """
-        job = await self.shop.ledger.get_job(job_id) if is_job_id(job_id) else None
+        job = await self._find(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
         log_also_about(job_id=job.id)
         return job
+
+    async def _find(self, job_id: str) -> Job | None:
+        try:
+            return await self.shop.ledger.get_job(job_id)
+        except LedgerUnavailable:  # what is at hand of a job in work can be told, and that it waits
+            if job := self.scheduler.at_hand(job_id):
+                return job
+            raise
 
     async def living(self, job_id: str, caller: Caller = LOCAL) -> Job:
         """The job, unless it is a tombstone.
@@ -246,7 +255,7 @@ class JobService:
             store = error.strerror or type(error).__name__
         return {
             "store": store,
-            "ledger": self.shop.patience.waiting_for or "ok",
+            "ledger": self.shop.ledger.waiting_for() or self.shop.patience.waiting_for or "ok",
             "disk": "full" if self.scheduler.disk_full else "ok",
             "workers": self.shop.fleet.waiting_for() or "ok",
         }

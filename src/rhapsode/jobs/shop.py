@@ -1,7 +1,8 @@
 """What all parts of the job machinery on one node share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
@@ -15,6 +16,9 @@ from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.batches import BatchLedger
 from rhapsode.ledger.outbox import OutboxLedger
 from rhapsode.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,7 @@ class Shop:
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
+
+    async def patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do ``call`` until the disk and the ledger take it, however long they are away."""
+        return await self.patience.keep_trying(lambda: call(*args, **kwargs))

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Callable
 from itertools import takewhile
 
 from rhapsode.errors import RhapsodeError
-from rhapsode.jobs.events import END_EVENTS, EventHub
-from rhapsode.ledger.base import Ledger
+from rhapsode.jobs.events import END_EVENTS, Watch
+from rhapsode.jobs.shop import Shop
 from rhapsode.model import Job, JobStatus, SegmentState, SegmentStatus
 
 _PAGE = 64
@@ -27,15 +27,14 @@ class JobEnded(RhapsodeError):
 
 
 async def takes_in_order(
-    ledger: Ledger, hub: EventHub, job_id: str, start: int = 0, total: Callable[[], int | None] = lambda: None
+    shop: Shop, job_id: str, start: int = 0, total: Callable[[], int | None] = lambda: None
 ) -> AsyncGenerator[SegmentState, None]:
     """Yield each finished segment from ``start`` on, in order, waiting for those that are not there yet.
 
     Ends behind the last segment of a job that is fully planned.
 
     Args:
-        ledger: Where they are read.
-        hub: What wakes this.
+        shop: Shared parts; only ledger and hub are used.
         job_id: The job.
         start: First segment.
         total: Number of segments once it is known, to spare looking it up; None until then.
@@ -44,9 +43,9 @@ async def takes_in_order(
         JobEnded: The job failed, was cancelled or deleted before that.
     """
     index, limit, overdue = start, _PAGE, True
-    with hub.watch(job_id, _NEWS) as watch:
+    with shop.hub.watch(job_id, _NEWS) as watch:
         while index != total():
-            page = await ledger.segments(job_id, start=index, limit=limit)
+            page = await shop.patiently(shop.ledger.segments, job_id, start=index, limit=limit)
             for state in takewhile(lambda state: state.status is SegmentStatus.DONE, page):
                 yield state
                 index += 1
@@ -54,12 +53,23 @@ async def takes_in_order(
                 limit = _PAGE
                 continue
             if overdue or watch.ended or not page:
-                job = await ledger.get_job(job_id)
+                job = await shop.patiently(shop.ledger.get_job, job_id)
                 if job is None or job.deleted:
                     raise JobEnded(None, job_id)
                 if job.plan_done and index >= job.segments_total > 0:
                     return
                 if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
                     raise JobEnded(job, job_id)
-            overdue = not await watch.wait(_POLL_S)
+            overdue = not await _news_of(index, watch)
             limit = _EDGE
+
+
+async def _news_of(index: int, watch: Watch) -> bool:
+    """Wait until segment ``index`` is done, or something else than a segment's end has happened; False when the time ran out."""
+    while await watch.wait(_POLL_S):
+        turned, watch.turned = watch.turned, False
+        done = index in watch.spoken
+        watch.spoken = {later for later in watch.spoken if later > index}
+        if turned or done:
+            return True
+    return False

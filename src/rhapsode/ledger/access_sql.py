@@ -144,7 +144,7 @@ def _create(tx: Transaction, key: ApiKey, digest: str) -> None:
 
 
 def _change(tx: Transaction, key: ApiKey) -> None:
-    changed = tx.run(
+    changed = tx.count(
         _CHANGE,
         key=key.id,
         new_name=key.name,
@@ -158,7 +158,7 @@ def _change(tx: Transaction, key: ApiKey) -> None:
 
 def _rotate(tx: Transaction, key_id: str, digest: str, hint: str) -> ApiKey:
     row = tx.one(_ONE, key=key_id)
-    if row is None or not tx.run(_ROTATE, key=key_id, secret=digest, new_hint=hint):
+    if row is None or not tx.count(_ROTATE, key=key_id, secret=digest, new_hint=hint):
         raise _unknown(key_id)
     tx.run(_CLOSE_ALL, key=key_id)
     return replace(_to_key(row), hint=hint)

@@ -10,7 +10,7 @@ Commands are applied in the order in which they were called: a caller may issue 
 dispatch the segment and later issue ``complete_segment``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -123,6 +123,11 @@ class JobFilter:
     batch_id: str | None = None
 
 
+BEAT_S = 2.0
+"""Time between two heartbeats of a node."""
+LEASE_S = 9.0
+"""Silence after which a node is given up: a few heartbeats, and with what follows less than 15 s."""
+
 ALL_JOBS = JobFilter()
 EXCERPT_OF = 800
 """Characters of a text that its excerpt is made of: white space may be most of them."""
@@ -167,6 +172,20 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat brought."""
+
+    adopted: Sequence[Waiting] = ()
+    """Jobs of nodes that have died or left, this node's from now on, in submit order."""
+    nodes: int = 1
+    """How many are alive, this one included."""
+    leads: bool = True
+    """Whether it is this node that does what one node must do for all."""
+    lost: bool = False
+    """This node had been given up: nothing that it knew to be its own is so any more. It has a new epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """A snapshot of the whole ledger."""
 
@@ -199,6 +218,46 @@ class Ledger(Protocol):
         """Call ``callback`` on the event loop with the events of each commit, after it is durable, in order."""
         ...
 
+    def waiting_for(self) -> str | None:
+        """What the ledger cannot do without and has not: ``database``; or None."""
+        ...
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may work with this ledger, too."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Of this node; what is in another epoch belongs to another node."""
+        ...
+
+    async def adopt(self) -> Sequence[Waiting]:
+        """Take over every unfinished job of dead nodes under this epoch, in submit order.
+
+        Attached jobs of a dead node end as cancelled. Segments that were running are pending again, uncharged.
+        Called once at start, before any job is submitted. Dead are nodes that have left, and those of this node's name; where
+        no others can be (:attr:`shared`), all.
+        """
+        ...
+
+    async def beat(self, judge: bool) -> Beat:
+        """Renew the lease of this node's jobs; take over those of nodes that have left and, when ``judge``, of silent ones.
+
+        A node that was itself out of reach lately must not judge: others may have been, too.
+        """
+        ...
+
+    async def take_over(self, most: int, engines: Collection[str]) -> Sequence[Waiting]:
+        """Take over queued jobs, at most ``most`` and at most half, from the end of the longest queue of another node.
+
+        A single one only when it has waited for some seconds: that node may have no workers.
+        Jobs of other than these ``engines`` stay where they are.
+        """
+        ...
+
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     async def submit(self, job: NewJob) -> tuple[Job, bool]:
@@ -228,14 +287,6 @@ class Ledger(Protocol):
 
     async def read_text(self, job_id: str, offset: int, length: int) -> str:
         """At most ``length`` characters of the job's text from ``offset`` (code points); ``""`` behind the end or when purged."""
-        ...
-
-    async def adopt(self) -> Sequence[Waiting]:
-        """Take over every unfinished job of dead nodes under this epoch, in submit order.
-
-        Attached jobs of a dead node end as cancelled. Segments that were running are pending again, uncharged.
-        Called once at start, before any job is submitted.
-        """
         ...
 
     async def start_job(self, fence: Fence) -> Job:

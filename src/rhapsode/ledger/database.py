@@ -1,328 +1,211 @@
-"""Opening the ledger's database: what is special about SQLite stands here and nowhere else.
+"""What the ledger needs of a database: one session that writes, in one thread, and a few connections that read.
 
-A file that is truncated, damaged, foreign or of a newer Rhapsode is refused and left untouched. A new file is built
-under another name and renamed, so that an empty file in its place always means damage.
+What is special about a database stands in its own file: :mod:`rhapsode.ledger.sqlite`, :mod:`rhapsode.ledger.postgres`.
 """
 
-import errno
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from enum import Enum
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.sql.compiler import SQLCompiler
 
-from rhapsode.errors import LedgerError, StorageFull
-from rhapsode.ledger.schema import nodes
-
-READERS = 4
-"""Connections that read."""
-
-_MAGIC = b"SQLite format 3\x00"
-_FULL_CHECK_LIMIT = 64 << 20
-"""Files up to this size (bytes) are checked in full at start: at most about 0.3 s."""
-_BUSY_S = 10
-"""How long to wait for another process that holds the write lock."""
-_PRAGMAS = {
-    "busy_timeout": _BUSY_S * 1000,
-    "foreign_keys": "ON",
-    "synchronous": "FULL",
-    "temp_store": "MEMORY",
-    "journal_size_limit": 64 << 20,
-    "wal_autocheckpoint": 4000,
-}
-_WRITER_PRAGMAS = {**_PRAGMAS, "cache_size": -16_000, "secure_delete": "ON"}  # what was purged is gone from the file
-_READER_PRAGMAS = {**_PRAGMAS, "cache_size": -4_000, "query_only": "ON"}
+from rhapsode.errors import ConfigError, LedgerError, LedgerUnavailable
+from rhapsode.ledger.backend import Trouble, Values
+from rhapsode.ledger.schema import LIVE, jobs
+from rhapsode.ledger.sqlite import SqliteDatabase
 
 
-_BEGIN_EPOCH = nodes.insert().values(opened_at=sa.bindparam("now")).returning(nodes.c.epoch)
+class Database(Protocol):
+    """An open database. Only :meth:`reader` and what is told apart there is for other threads than the writer's."""
 
+    @property
+    def name(self) -> str:
+        """The file, or the address without its password: for messages."""
+        ...
 
-class Trouble(Enum):
-    """Whom an error concerns."""
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may write to it, too."""
+        ...
 
-    COMMAND = "only the command that raised it"
-    GROUP = "the whole transaction; the next one may succeed"
-    FULL = "the whole transaction; the disk is full"
-    FATAL = "the ledger: what is on disk is no longer known"
+    @property
+    def available(self) -> bool:
+        """Whether it could be reached when it was last tried. For any thread."""
+        ...
 
+    @property
+    def settling(self) -> bool:
+        """Whether the writer waits until it is known how a transaction ended. For any thread."""
+        ...
 
-_TROUBLE = {
-    sqlite3.SQLITE_FULL: Trouble.FULL,
-    sqlite3.SQLITE_IOERR: Trouble.FATAL,
-    sqlite3.SQLITE_CORRUPT: Trouble.FATAL,
-    sqlite3.SQLITE_NOTADB: Trouble.FATAL,
-    sqlite3.SQLITE_BUSY: Trouble.GROUP,
-    sqlite3.SQLITE_LOCKED: Trouble.GROUP,
-    sqlite3.SQLITE_NOMEM: Trouble.GROUP,
-    sqlite3.SQLITE_READONLY: Trouble.GROUP,
-    sqlite3.SQLITE_CANTOPEN: Trouble.GROUP,
-    sqlite3.SQLITE_PROTOCOL: Trouble.GROUP,
-}
-
-
-class Database:
-    """An open SQLite file: one connection that writes, a few that read.
-
-    Args:
-        url_or_path: A path, or ``sqlite:///path``.
-
-    Raises:
-        LedgerError: The file cannot be used; it names the file and the way out, and nothing was changed.
-    """
-
-    def __init__(self, url_or_path: str | Path) -> None:
-        self.path = _path_of(url_or_path)
-        with _as_ledger_error(self.path):
-            if _is_new(self.path):
-                _create(self.path)
-            else:
-                _check(self.path)
-            self._engine = _engine(self.path, _WRITER_PRAGMAS, 1)
-            self._syncs = True
-            self._readers = _engine(self.path, _READER_PRAGMAS, READERS)
-            try:
-                _migrate(self._engine)
-                self._writer = self._engine.raw_connection()
-            except BaseException:
-                self._engine.dispose()
-                raise
+    @property
+    def sparing(self) -> bool:
+        """Whether a savepoint costs so much that a group is better done again when one is missed."""
+        ...
 
     def close(self) -> None:
-        """Close all connections; the last one empties the write-ahead log."""
-        self._readers.dispose()
-        self._writer.close()
-        self._engine.dispose()
+        """Close all connections."""
+        ...
 
-    def begin_epoch(self, now: float) -> int:
+    def begin_epoch(self, now: float, node: str) -> int:
         """Begin a new epoch for this node; larger than all before it, and durable."""
-        with _as_ledger_error(self.path):
-            sql, _ = self.compile(_BEGIN_EPOCH)
-            with closing(self.writer_cursor()) as cursor:
-                ((epoch,),) = cursor.execute(sql, {"now": now}).fetchall()
-            return int(epoch)
+        ...
 
-    def reader(self) -> sa.Connection:
-        """A read-only connection that sees what is committed; close it to give it back. For any thread."""
-        return self._readers.connect()
+    def reader(self) -> AbstractContextManager[sa.Connection]:
+        """A read-only connection that sees what is committed. For any thread.
 
-    def writer_cursor(self) -> sqlite3.Cursor:
-        """A cursor of the one connection that writes, which leaves BEGIN and COMMIT to its user."""
-        return self._driver.cursor()
-
-    def sync_commits(self, wanted: bool) -> None:
-        """Whether commits from here on await the disk; not inside a transaction. In WAL mode one that does not is kept whole
-        by its checksum and synced with the next one that does.
+        Raises:
+            LedgerUnavailable: The database cannot be reached, or went away.
         """
-        if wanted != self._syncs:
-            self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
-            self._syncs = wanted
+        ...
+
+    def listen(self, epoch: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake``, from any thread, when other nodes than ``epoch`` have committed events, and about once a second.
+
+        Returns:
+            What ends it.
+        """
+        ...
+
+    def stop_waiting(self) -> None:
+        """Wait for nothing any more that is out of reach."""
+        ...
+
+    # -- the writer's session -----------------------------------------------------------------------------------
+
+    def compile(self, statement: sa.Executable) -> tuple[str, Values]:
+        """The SQL of a Core statement with named parameters, and the values of its constants."""
+        ...
+
+    def now(self) -> float | None:
+        """The time of the database's own clock, seconds since the epoch; None when this machine's serves."""
+        ...
+
+    def begin(self, lasting: bool, epoch: int) -> None:
+        """Begin a transaction, alone among all writers; ``lasting`` as in :meth:`rhapsode.ledger.writer.Writer.call`.
+
+        Raises:
+            LedgerUnavailable: The database cannot be reached.
+            LeaseLost: The other nodes have given this one up.
+        """
+        ...
+
+    def query(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:
+        """The rows that a statement gives."""
+        ...
+
+    def query_all(self, statements: Sequence[tuple[str, Values]]) -> Sequence[Sequence[Sequence[Any]]]:
+        """The rows that each of these statements gives, run one after another, with one wait for all."""
+        ...
+
+    def run(self, sql: str, values: Values) -> None:
+        """Run a statement; an error may show with the next one, at :meth:`keep` at the latest."""
+        ...
+
+    def count(self, sql: str, values: Values) -> int:
+        """Run a statement; how many rows it changed."""
+        ...
+
+    def insert(self, table: sa.Table, rows: Sequence[Values]) -> None:
+        """Insert rows that name every column; errors as for :meth:`run`."""
+        ...
+
+    def savepoint(self) -> None:
+        """Begin a part of the transaction that can be undone on its own."""
+        ...
+
+    def keep(self, *, savepoint: bool) -> None:
+        """The command ends well, and so does its savepoint if there was one; raises what :meth:`run` has held back."""
+        ...
+
+    def undo(self) -> None:
+        """Undo all since the savepoint, and end it."""
+        ...
+
+    def commit(self, told: bool) -> None:
+        """Make the transaction durable; ``told``: it has events, so other nodes are woken."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo the transaction."""
+        ...
 
     def in_transaction(self) -> bool:
-        """Whether the writing connection has a transaction open."""
-        return self._driver.in_transaction
+        """Whether there is something to commit or to roll back; some errors roll back on their own."""
+        ...
 
-    def compile(self, statement: sa.Executable) -> tuple[str, Mapping[str, Any]]:
-        """The SQL of a Core statement with named parameters, and the values of its constants."""
-        assert isinstance(statement, sa.ClauseElement)  # noqa: S101 - true of all Core statements; tells the type checker
-        compiled = statement.compile(dialect=self._engine.dialect)
-        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as above
-        return str(compiled), {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+    def was_committed(self) -> bool:
+        """Whether the transaction whose connection was lost is durable all the same; waits until that can be known."""
+        ...
 
     def trouble(self, error: Exception) -> Trouble:
-        """Whom an error of the writing connection concerns."""
-        code = getattr(error, "sqlite_errorcode", None)
-        return Trouble.COMMAND if code is None else _TROUBLE.get(code & 0xFF, Trouble.COMMAND)
+        """Whom an error of the writer's session concerns."""
+        ...
 
     def explain(self, error: Exception) -> Exception:
         """What the author of a refused command is told: the driver's errors as the ledger's, others as they are."""
-        if not isinstance(error, sqlite3.Error):
-            return error
-        explained = LedgerError(f"The ledger {self.path} refused a write: {error}.")
-        explained.__cause__ = error
-        return explained
-
-    @property
-    def _driver(self) -> sqlite3.Connection:
-        connection = self._writer.driver_connection
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - as above
-        return connection
+        ...
 
 
-@contextmanager
-def _as_ledger_error(path: Path) -> Iterator[None]:
-    """Turn what the driver raises while opening into an error that names the file and the way out."""
-    try:
-        yield
-    except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise StorageFull(f"No space left for the ledger {path}: free some, then start again.") from error
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise _damaged(path, str(cause)) from error
-        raise LedgerError(
-            f"The ledger {path} cannot be opened: {cause}. Check its disk, folder and permissions."
-        ) from error
+def open_database(url_or_path: str | Path) -> Database:
+    """Open the database of a ledger, migrated.
 
+    Args:
+        url_or_path: A file's path, ``sqlite:///path`` or ``postgresql://…``.
 
-def _damaged(path: Path, why: str) -> LedgerError:
-    return LedgerError(
-        f"The ledger {path} is damaged ({why}). Nothing was changed. Restore it from a backup, or move it away together "
-        f"with {path.name}-wal and {path.name}-shm to start with an empty one."
-    )
-
-
-def _path_of(url_or_path: str | Path) -> Path:
+    Raises:
+        LedgerError: It cannot be used; the message says why and what to do.
+        ConfigError: The driver is not installed.
+    """
     if isinstance(url_or_path, Path) or "://" not in url_or_path:
-        return Path(url_or_path).absolute()
+        return SqliteDatabase(Path(url_or_path))
     try:
         url = make_url(url_or_path)
     except ArgumentError as error:
         raise LedgerError(f"The ledger URL {url_or_path!r} cannot be read: {error}") from error
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        raise LedgerError(f"The ledger URL {url.render_as_string()} must be a path or sqlite:///path of a file.")
-    return Path(url.database).absolute()
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        return SqliteDatabase(Path(url.database))
+    if url.get_backend_name() != "postgresql":
+        raise LedgerError(
+            f"The ledger URL {url.render_as_string()} must be a path, sqlite:///path of a file, or postgresql://…"
+        )
+    try:
+        module = importlib.import_module("rhapsode.ledger.postgres")
+    except ImportError as error:
+        raise _driver_missing(error) from error
+    database: Database = module.PostgresDatabase(url)
+    return database
 
 
-def _engine(path: Path, pragmas: Mapping[str, object], connections: int) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        isolation_level="AUTOCOMMIT",
-        paramstyle="named",
-        poolclass=sa.QueuePool,
-        pool_size=connections,
-        max_overflow=0,
-        connect_args={"check_same_thread": False, "cached_statements": 256, "timeout": _BUSY_S},
-    )
-
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        for name, value in pragmas.items():
-            connection.execute(f"PRAGMA {name}={value}")
-
-    sa.event.listen(engine, "connect", prepare)
-    return engine
-
-
-def _is_new(path: Path) -> bool:
-    if path.exists():
-        return False
-    if _has_log(path):
-        raise _damaged(path, f"the file is missing although its log {path.name}-wal is there")
-    return True
-
-
-def _has_log(path: Path) -> bool:
-    """Whether there is a write-ahead log with something in it."""
-    log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
-
-
-def require_fit(path: Path) -> None:
-    """Look at a file without writing to it.
+def count_jobs(url: str) -> Mapping[str, int] | None:
+    """Jobs by status in a PostgreSQL ledger, without tombstones; None when there is no ledger in it. Only looks.
 
     Raises:
-        LedgerError: It is cut off, damaged, foreign or of a newer Rhapsode; names the file and the way out.
+        LedgerUnavailable: It cannot be reached.
+        ConfigError: The driver is not installed.
     """
-    with _as_ledger_error(path):
-        _check(path)
-
-
-def _check(path: Path) -> None:
-    """Refuse a file that is not ours or not whole, without writing to it."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    size = path.stat().st_size
-    if len(header) < 100:
-        raise _damaged(path, f"it has only {size} bytes")
-    if not header.startswith(_MAGIC):
-        raise LedgerError(f"{path} is not a ledger: not an SQLite file. Nothing was changed. Name another file.")
-    # Without a log nothing but the file counts, and not even an empty log is to be made.
-    mode = "mode=ro" if _has_log(path) else "immutable=1"
-    with closing(sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=_BUSY_S)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        expected = _pragma(connection, "page_count") * _pragma(connection, "page_size")
-        if size < expected and not _has_log(path):  # pages may live in the log only
-            raise _damaged(path, f"it was cut off: {size} of {expected} bytes")
-        if not {"alembic_version", "jobs"} <= tables:
-            raise LedgerError(
-                f"{path} is not a ledger: another program's database. Nothing was changed. Name another file."
-            )
-        stored = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
-        if not stored or not stored <= _revisions():
-            raise LedgerError(
-                f"The ledger {path} was written by a newer Rhapsode (schema {', '.join(sorted(stored)) or 'unknown'}). "
-                "Nothing was changed. Install that version again, or name another data directory."
-            )
-        if size <= _FULL_CHECK_LIMIT:
-            (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if finding != "ok":
-                raise _damaged(path, str(finding))
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
-    return int(value)
-
-
-def _create(path: Path) -> None:
-    """Build an empty ledger under another name, make it durable, and put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".new")
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
-    engine = _engine(draft, _WRITER_PRAGMAS, 1)
+    known = make_url(url)
     try:
+        engine = sa.create_engine(
+            known.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
+        )
         with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        _migrate(engine)
-        with engine.connect() as connection:  # closing would do it, too, but would not say that it failed
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        engine.dispose()
-    if _has_log(draft):
-        raise OSError(errno.EIO, "its log could not be written into it")
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+            if not sa.inspect(connection).has_table(jobs.name):
+                return None
+            counted = connection.execute(sa.select(jobs.c.status, sa.func.count()).where(LIVE).group_by(jobs.c.status))
+            return {str(row[0]): int(row[1]) for row in counted}
+    except ImportError as error:
+        raise _driver_missing(error) from error
+    except sa.exc.OperationalError as error:
+        name = known.render_as_string(hide_password=True)
+        raise LedgerUnavailable(f"The database {name} cannot be reached: {error.orig}") from error
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _revisions() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
-
-
-def _migrate(engine: sa.Engine) -> None:
-    """Bring the schema up to date in one transaction."""
-    config = _config()
-    head = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as connection:
-        with suppress(sa.exc.OperationalError):  # no such table: the schema is still to be built
-            if connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head:
-                return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
+def _driver_missing(error: ImportError) -> ConfigError:
+    return ConfigError(
+        f"ledger.url: PostgreSQL needs a driver ({error}); install it with: pip install rhapsode[postgres]"
+    )

@@ -146,7 +146,10 @@ class OutboxLedger(Protocol):
         ...
 
     async def due(self, now: float, busy: Collection[str], urls: Collection[str], limit: int) -> Sequence[Due]:
-        """What is due, the longest first, without the ids in ``busy`` and without what goes to ``urls``."""
+        """What is due, the longest first, without the ids in ``busy`` and without what goes to ``urls``.
+
+        Nothing on all nodes but one, which sends for all.
+        """
         ...
 
     async def next_due(self, now: float) -> float | None:

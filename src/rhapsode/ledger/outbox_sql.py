@@ -215,7 +215,7 @@ def _add_endpoint(tx: Transaction, endpoint: Endpoint, limit: int) -> None:
 
 
 def _change_endpoint(tx: Transaction, endpoint: Endpoint) -> Endpoint | None:
-    changed = tx.run(
+    changed = tx.count(
         _CHANGE,
         endpoint=endpoint.id,
         new_url=endpoint.url,
@@ -233,7 +233,7 @@ def _change_endpoint(tx: Transaction, endpoint: Endpoint) -> Endpoint | None:
 
 def _remove_endpoint(tx: Transaction, endpoint_id: str) -> bool:
     tx.run(_GIVE_UP, endpoint=endpoint_id, because="not sent: the endpoint was deleted")
-    return tx.run(_REMOVE, endpoint=endpoint_id) > 0
+    return tx.count(_REMOVE, endpoint=endpoint_id) > 0
 
 
 def _add_test(tx: Transaction, endpoint_id: str) -> Delivery | None:
@@ -277,7 +277,7 @@ def _settle(tx: Transaction, delivery_id: str, outcome: Outcome) -> None:
 
 
 def _drop(tx: Transaction, ids: Sequence[str], before: float) -> int:
-    return sum(tx.run(_DROP, delivery=id_, before=before) for id_ in ids)
+    return sum(tx.count(_DROP, delivery=id_, before=before) for id_ in ids)
 
 
 def _to_endpoint(row: Row) -> Endpoint:
@@ -362,6 +362,7 @@ class SqlOutbox(OutboxLedger):
 
     def on_due(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
+        self._store.on_lead.append(callback)
 
     def secret_of(self, owner: str) -> str:
         digest = hmac.new(self._key, b"webhooks/" + owner.encode(), hashlib.sha256).digest()
@@ -403,6 +404,8 @@ class SqlOutbox(OutboxLedger):
         return self._told(await self._store.write(_replay, delivery_id))
 
     async def due(self, now: float, busy: Collection[str], urls: Collection[str], limit: int) -> Sequence[Due]:
+        if not self._store.leads:  # one node sends for all
+            return ()
         found = await self._store.read(_list_due, now, busy, urls, limit)
         return [Due(delivery, url, secret or self.secret_of(delivery.owner)) for delivery, url, secret in found]
 

@@ -49,9 +49,7 @@ _OWN_EVENTS = (
     .join_from(_SCANNED, jobs, _SCANNED.c.job_id == jobs.c.id)
     .order_by(_SCANNED.c.pos)
 )
-_EVENT_MARKS = sa.select(
-    sa.func.coalesce(sa.func.max(events.c.pos), 0), sa.select(marks.c.pruned_pos).scalar_subquery()
-)
+_EVENT_MARKS = sa.select(marks.c.newest_pos, marks.c.pruned_pos)
 _COUNTS = sa.select(jobs.c.status, sa.func.count()).where(LIVE).group_by(jobs.c.status)
 _WAITING_CHARS = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.text_chars - jobs.c.chars_done), 0)).where(
     LIVE, UNFINISHED
@@ -106,7 +104,7 @@ def events_of_all(connection: sa.Connection, owner: str | None, after: int, limi
 def event_marks(connection: sa.Connection) -> tuple[int, int]:
     """See :meth:`rhapsode.ledger.base.Ledger.event_marks`."""
     newest, pruned = connection.execute(_EVENT_MARKS).one()
-    return max(newest, pruned), pruned
+    return newest, pruned
 
 
 def unreferenced_takes(connection: sa.Connection, limit: int) -> Sequence[str]:

@@ -97,7 +97,7 @@ def empty(tx: Transaction, job_id: str) -> bool:
     """Delete the next rows that belonged to a tombstone; True when none are left."""
     room = STEP_ROWS
     for deletion in _DELETIONS:
-        room -= tx.run(deletion, job=job_id, limit=room)
+        room -= tx.count(deletion, job=job_id, limit=room)
         if room <= 0:
             return False
     pruned = tx.all(_PRUNE, job=job_id, limit=room)

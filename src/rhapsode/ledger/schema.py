@@ -1,16 +1,19 @@
 """Tables of the ledger. The migrations build them; a test compares the two.
 
 Only types whose Python values need no conversion are used, so that compiled statements can run on the bare driver.
-Everything that differs between databases stands in :mod:`rhapsode.ledger.database` and :func:`insert`.
+Everything that differs between databases stands in their own modules, in :data:`INTEGER` and in :func:`insert`.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 TEXT_PIECE = 65_536
 """Characters of a job's text per row, so that reading a window does not load a whole book."""
+
+INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits everywhere: 27 hours of samples do not fit into 32. SQLite's own are of any size."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -20,12 +23,15 @@ metadata = sa.MetaData(
     }
 )
 
-# One row per opening of the ledger; its number is the epoch that fences writes.
+# One row per opening of the ledger; its number is the epoch that fences writes. Times are of the ledger's clock.
 nodes = sa.Table(
     "nodes",
     metadata,
-    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("epoch", INTEGER, primary_key=True),
     sa.Column("opened_at", sa.Float, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("seen_at", sa.Float, nullable=False, server_default="0"),  # renews the lease of its jobs; 0: it has left
+    sa.Column("ended_at", sa.Float),  # when its jobs were given to another node; it can write nothing any more
 )
 
 jobs = sa.Table(
@@ -35,22 +41,22 @@ jobs = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("request", sa.Text, nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("priority", INTEGER, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("attached", sa.Boolean, nullable=False),
-    sa.Column("run", sa.Integer, nullable=False),
-    sa.Column("epoch", sa.Integer, nullable=False),
-    sa.Column("text_chars", sa.Integer, nullable=False),
-    sa.Column("planned_chars", sa.Integer, nullable=False),
+    sa.Column("run", INTEGER, nullable=False),
+    sa.Column("epoch", INTEGER, nullable=False),
+    sa.Column("text_chars", INTEGER, nullable=False),
+    sa.Column("planned_chars", INTEGER, nullable=False),
     sa.Column("plan_done", sa.Boolean, nullable=False),
     sa.Column("plan_cursor", sa.Text, nullable=False),
-    sa.Column("segments_total", sa.Integer, nullable=False),
-    sa.Column("segments_done", sa.Integer, nullable=False),
-    sa.Column("chars_done", sa.Integer, nullable=False),
-    sa.Column("samples_done", sa.Integer, nullable=False),
-    sa.Column("rate", sa.Integer, nullable=False),
+    sa.Column("segments_total", INTEGER, nullable=False),
+    sa.Column("segments_done", INTEGER, nullable=False),
+    sa.Column("chars_done", INTEGER, nullable=False),
+    sa.Column("samples_done", INTEGER, nullable=False),
+    sa.Column("rate", INTEGER, nullable=False),
     sa.Column("synth_seconds", sa.Float, nullable=False),
-    sa.Column("event_seq", sa.Integer, nullable=False),
+    sa.Column("event_seq", INTEGER, nullable=False),
     sa.Column("started_at", sa.Float),
     sa.Column("first_audio_at", sa.Float),
     sa.Column("ended_at", sa.Float),
@@ -59,14 +65,14 @@ jobs = sa.Table(
     sa.Column("deleted", sa.Boolean, nullable=False),
     sa.Column("emptied", sa.Boolean, nullable=False),  # of a tombstone: text, segments and events are gone too
     sa.Column("error", sa.Text),
-    sa.Column("failed_segment", sa.Integer),
+    sa.Column("failed_segment", INTEGER),
     sa.Column("result_name", sa.Text),
     sa.Column("result_format", sa.Text),
-    sa.Column("result_size", sa.Integer),
+    sa.Column("result_size", INTEGER),
     sa.Column("result_digest", sa.Text),
-    sa.Column("result_samples", sa.Integer),
-    sa.Column("result_rate", sa.Integer),
-    sa.Column("result_revision", sa.Integer),
+    sa.Column("result_samples", INTEGER),
+    sa.Column("result_rate", INTEGER),
+    sa.Column("result_revision", INTEGER),
     sa.Column("warnings", sa.Text, nullable=False),
     sa.Column("tags", sa.Text, nullable=False),
     sa.Column("idempotency_key", sa.Text),
@@ -76,7 +82,7 @@ jobs = sa.Table(
     sa.Column("custom_id", sa.Text),
     sa.Column("webhook_url", sa.Text),
     sa.Column("redo_of", sa.Text),  # the completed job whose segment this one makes again; such a job is in no list
-    sa.Column("redo_revision", sa.Integer),  # revision of that job's result which its new one replaces
+    sa.Column("redo_revision", INTEGER),  # revision of that job's result which its new one replaces
 )
 
 LIVE = jobs.c.deleted.is_(sa.false())
@@ -108,7 +114,7 @@ job_texts = sa.Table(
     "job_texts",
     metadata,
     sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
-    sa.Column("piece", sa.Integer, primary_key=True),
+    sa.Column("piece", INTEGER, primary_key=True),
     sa.Column("text", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -117,9 +123,9 @@ takes = sa.Table(
     "takes",
     metadata,
     sa.Column("digest", sa.Text, primary_key=True),
-    sa.Column("samples", sa.Integer, nullable=False),
-    sa.Column("rate", sa.Integer, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("samples", INTEGER, nullable=False),
+    sa.Column("rate", INTEGER, nullable=False),
+    sa.Column("size", INTEGER, nullable=False),
     sa.Column("synth_seconds", sa.Float, nullable=False),
     sa.Column("words", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
@@ -141,17 +147,17 @@ segments = sa.Table(
     "segments",
     metadata,
     sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
-    sa.Column("idx", sa.Integer, primary_key=True),
-    sa.Column("start", sa.Integer, nullable=False),
-    sa.Column("end", sa.Integer, nullable=False),
-    sa.Column("chars", sa.Integer, nullable=False),  # what it adds to progress: its span and the white space before it
+    sa.Column("idx", INTEGER, primary_key=True),
+    sa.Column("start", INTEGER, nullable=False),
+    sa.Column("end", INTEGER, nullable=False),
+    sa.Column("chars", INTEGER, nullable=False),  # what it adds to progress: its span and the white space before it
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("spoken", sa.Text, nullable=False),
     sa.Column("boundary", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
-    sa.Column("variant", sa.Integer, nullable=False),
+    sa.Column("attempt", INTEGER, nullable=False),
+    sa.Column("failures", INTEGER, nullable=False),
+    sa.Column("variant", INTEGER, nullable=False),
     sa.Column("take_digest", sa.Text, sa.ForeignKey(takes.c.digest)),
     sa.Column("error", sa.Text),
     sqlite_with_rowid=False,
@@ -166,9 +172,9 @@ _partial("ix_segments_take", segments.c.take_digest.is_not(None), segments.c.tak
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("pos", sa.Integer, primary_key=True),  # place among the events of all jobs: grows, is never used again
+    sa.Column("pos", INTEGER, primary_key=True),  # place among the events of all jobs: grows, is never used again
     sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), nullable=False),
-    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("seq", INTEGER, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
@@ -181,8 +187,18 @@ sa.Index("ux_events_seq", events.c.job_id, events.c.seq, unique=True)
 marks = sa.Table(
     "marks",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),  # always 1
-    sa.Column("pruned_pos", sa.Integer, nullable=False),  # no event up to here is certain to be there still
+    sa.Column("id", INTEGER, primary_key=True),  # always 1
+    sa.Column("pruned_pos", INTEGER, nullable=False),  # no event up to here is certain to be there still
+    sa.Column("newest_pos", INTEGER, nullable=False, server_default="0"),  # counts events in the order of their commits
+)
+
+# What all nodes must know alike.
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),  # hex
+    sqlite_with_rowid=False,
 )
 
 batches = sa.Table(
@@ -192,7 +208,7 @@ batches = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
-    sa.Column("total", sa.Integer, nullable=False),  # items that were sent, those that were refused included
+    sa.Column("total", INTEGER, nullable=False),  # items that were sent, those that were refused included
     sa.Column("errors", sa.Text, nullable=False),  # of the refused items
     sa.Column("webhook_url", sa.Text),
     sa.Column("idempotency_key", sa.Text),
@@ -245,9 +261,9 @@ usage = sa.Table(
     "usage",
     metadata,
     sa.Column("owner", sa.Text, primary_key=True),
-    sa.Column("day", sa.Integer, primary_key=True),  # days since the epoch
-    sa.Column("chars", sa.Integer, nullable=False),
-    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("day", INTEGER, primary_key=True),  # days since the epoch
+    sa.Column("chars", INTEGER, nullable=False),
+    sa.Column("jobs", INTEGER, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -280,12 +296,12 @@ deliveries = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),  # pending, delivered, failed
-    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("tries", INTEGER, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("next_at", sa.Float),
     sa.Column("delivered_at", sa.Float),
     sa.Column("last_try_at", sa.Float),
-    sa.Column("last_status", sa.Integer),  # of HTTP
+    sa.Column("last_status", INTEGER),  # of HTTP
     sa.Column("last_error", sa.Text),
     sqlite_with_rowid=False,
 )
@@ -295,6 +311,6 @@ sa.Index("ix_deliveries_owner", deliveries.c.owner, deliveries.c.created_at, del
 sa.Index("ix_deliveries_job", deliveries.c.job_id)
 
 
-def insert(table: sa.Table) -> sqlite.Insert:
+def insert(table: sa.Table) -> postgresql.Insert:
     """An INSERT that can say ON CONFLICT; Core has no common word for it, though SQLite and PostgreSQL write it alike."""
-    return sqlite.insert(table)
+    return postgresql.insert(table)

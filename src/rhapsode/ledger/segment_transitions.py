@@ -31,7 +31,6 @@ _IS_ATTEMPT = sa.and_(
 
 _PLAN_STATE = sa.select(jobs.c.segments_total, jobs.c.text_chars).where(OWNED, UNFINISHED, ~jobs.c.plan_done)
 _SEGMENT_END = sa.select(segments.c.end).where(_IS_SEGMENT)
-_INSERT_SEGMENT = segments.insert()
 _STRETCH = (
     sa.update(segments)
     .where(_IS_SEGMENT)
@@ -63,15 +62,16 @@ _FINISH = (
     sa.update(segments)
     .where(_IS_ATTEMPT)
     .values(status=SegmentStatus.DONE.value, take_digest=bindparam("digest"), error=None)
-    .returning(segments.c.chars)
+    .returning(segments.c.idx)
 )
+_CHARS = sa.select(segments.c.chars).where(_IS_SEGMENT).scalar_subquery()
 _ADD_TOTALS = (
     sa.update(jobs)
     .where(OWNED, IS_RUNNING)
     .values(
         **NEXT_EVENT,
         segments_done=jobs.c.segments_done + 1,
-        chars_done=jobs.c.chars_done + bindparam("chars"),
+        chars_done=jobs.c.chars_done + _CHARS,
         samples_done=jobs.c.samples_done + bindparam("samples"),
         rate=bindparam("take_rate"),
         synth_seconds=jobs.c.synth_seconds + bindparam("seconds"),
@@ -168,7 +168,7 @@ def _append(tx: Transaction, job_id: str, part: PlanPart, total: int, text_chars
     rest = text_chars - end if part.done else 0
     if rows:
         rows[-1]["chars"] += rest
-        tx.run_many(_INSERT_SEGMENT, rows)
+        tx.insert(segments, rows)
     elif rest and total:
         row = tx.one(_STRETCH, job=job_id, index=total - 1, more=rest)
         return rest if row == (SegmentStatus.DONE.value,) else 0
@@ -177,18 +177,22 @@ def _append(tx: Transaction, job_id: str, part: PlanPart, total: int, text_chars
 
 def claim(tx: Transaction, fence: Fence, index: int, input_key: str, shared: bool) -> Claim:
     """See :meth:`rhapsode.ledger.base.Ledger.claim`."""
-    row = tx.one(_CLAIM, job=fence.job_id, index=index)
-    if row is None:
+    segment = {"job": fence.job_id, "index": index}
+    if shared:
+        claimed, known = tx.several((_CLAIM, segment), (_KNOWN_TAKE, {"key": input_key}))
+        if claimed and known:
+            attempt, take = claimed[0][0], to_take(known[0])
+            _finish(tx, fence, index, attempt, take, cached=True)
+            return Claim(attempt, take)
+        counted = tx.all(_COUNT_EVENT, **fenced(fence))
+    else:
+        claimed, counted = tx.several((_CLAIM, segment), (_COUNT_EVENT, fenced(fence)))
+    if not claimed:
         raise Refused(f"Segment {index} of job {fence.job_id} is not waiting to be spoken.")
-    (attempt,) = row
-    if shared and (known := tx.one(_KNOWN_TAKE, key=input_key)) is not None:
-        take = to_take(known)
-        _finish(tx, fence, index, attempt, take, cached=True)
-        return Claim(attempt, take)
-    counted = tx.one(_COUNT_EVENT, **fenced(fence))
-    if counted is None:
+    if not counted:
         raise refusal(fence, f"a claim of segment {index}")
-    tx.emit(fence.job_id, counted[0], "segment.started", {"index": index, "attempt": attempt})
+    attempt = claimed[0][0]
+    tx.emit(fence.job_id, counted[0][0], "segment.started", {"index": index, "attempt": attempt})
     return Claim(attempt)
 
 
@@ -201,21 +205,25 @@ def complete_segment(tx: Transaction, fence: Fence, index: int, attempt: int, in
 
 def _finish(tx: Transaction, fence: Fence, index: int, attempt: int, take: Take, cached: bool) -> Job:
     """running → done with a stored take; the work of a cached one was counted where it was done."""
-    finished = tx.one(_FINISH, job=fence.job_id, index=index, attempt_no=attempt, digest=take.digest)
-    if finished is None:
-        raise Refused(f"Attempt {attempt} at segment {index} of job {fence.job_id} is no longer the current one.")
-    row = tx.one(
-        _ADD_TOTALS,
-        **fenced(fence),
-        chars=finished[0],
-        samples=take.samples,
-        take_rate=take.rate,
-        seconds=0.0 if cached else take.synth_seconds,
-        now=tx.now,
+    finished, counted = tx.several(
+        (_FINISH, {"job": fence.job_id, "index": index, "attempt_no": attempt, "digest": take.digest}),
+        (
+            _ADD_TOTALS,
+            {
+                **fenced(fence),
+                "index": index,
+                "samples": take.samples,
+                "take_rate": take.rate,
+                "seconds": 0.0 if cached else take.synth_seconds,
+                "now": tx.now,
+            },
+        ),
     )
-    if row is None:
+    if not finished:
+        raise Refused(f"Attempt {attempt} at segment {index} of job {fence.job_id} is no longer the current one.")
+    if not counted:
         raise refusal(fence, f"segment {index}")
-    job = to_job(row)
+    job = to_job(counted[0])
     data = {
         "index": index,
         "samples": take.samples,

@@ -2,18 +2,20 @@
 
 # ruff: noqa: D102 - what the methods promise stands in the contract
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from rhapsode.errors import LedgerError
-from rhapsode.ledger import history, queries, retention, segment_transitions, spoken_queries, transitions
+from rhapsode.errors import LeaseLost, LedgerError
+from rhapsode.ledger import history, nodes, queries, retention, segment_transitions, spoken_queries, transitions
 from rhapsode.ledger import redo as redos
 from rhapsode.ledger.access_sql import SqlAccess
 from rhapsode.ledger.base import (
     ALL_JOBS,
+    Beat,
     Claim,
     Counts,
     JobFilter,
@@ -38,10 +40,11 @@ class SqlLedger(Ledger):
     """See :class:`rhapsode.ledger.base.Ledger`.
 
     Args:
-        url_or_path: A file's path or ``sqlite:///path``; its folder is made when it is missing.
+        url_or_path: A file's path, ``sqlite:///path`` or ``postgresql://…``; a file's folder is made when it is missing.
         clock: Seconds since the epoch.
         ttl_s: How long a job lives after its end, seconds.
         on_fatal: Called (in the writer's thread) when a write could not be made durable; ends the process by default.
+        node: Name of this node among those that share a database.
     """
 
     def __init__(
@@ -51,8 +54,9 @@ class SqlLedger(Ledger):
         clock: Callable[[], float] = time.time,
         ttl_s: float,
         on_fatal: Callable[[LedgerError], None] = exit_process,
+        node: str = "",
     ) -> None:
-        self.store = Store(url_or_path, clock, on_fatal)
+        self.store = Store(url_or_path, clock, on_fatal, node)
         self.access = SqlAccess(self.store, clock)
         self._clock = clock
         self._ttl_s = ttl_s
@@ -63,10 +67,46 @@ class SqlLedger(Ledger):
         return await self.store.open()
 
     async def close(self) -> None:
-        await self.store.close()
+        await self.store.close(nodes.leave)
 
     def on_event(self, callback: Callable[[Sequence[Event]], None]) -> None:
         self.store.on_event(callback)
+
+    def waiting_for(self) -> str | None:
+        return None if self.store.available else "database"
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+
+    @property
+    def shared(self) -> bool:
+        return self.store.shared
+
+    @property
+    def epoch(self) -> int:
+        return self.store.epoch
+
+    async def adopt(self) -> Sequence[Waiting]:
+        return await self._write(nodes.adopt, self.store.node, self._ttl_s, self.shared)
+
+    async def beat(self, judge: bool) -> Beat:
+        if not self.store.shared:
+            return Beat()
+        try:
+            beat = await self._write(nodes.beat, judge, self._ttl_s)
+        except LeaseLost:
+            await self.store.begin_again()
+            beat = replace(await self._write(nodes.beat, False, self._ttl_s), lost=True)
+        begins, self.store.leads = beat.leads and not self.store.leads, beat.leads
+        for callback in self.store.on_lead if begins else ():
+            callback()
+        return beat
+
+    async def take_over(self, most: int, engines: Collection[str]) -> Sequence[Waiting]:
+        return await self._write(nodes.take_over, most, engines)
+
+    async def secret(self, name: str, fresh: str) -> str:
+        """What all nodes know under this name, hex; ``fresh`` when nobody knew any."""
+        return await self._write(nodes.secret, name, fresh)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
@@ -84,9 +124,6 @@ class SqlLedger(Ledger):
 
     async def read_text(self, job_id: str, offset: int, length: int) -> str:
         return await self._read(queries.read_text, job_id, offset, length)
-
-    async def adopt(self) -> Sequence[Waiting]:
-        return await self._write(transitions.adopt, self._ttl_s)
 
     async def start_job(self, fence: Fence) -> Job:
         return await self._write_on_the_way(fence, transitions.start_job, fence)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from rhapsode.errors import Conflict, Gone, InvalidInput, NotFound, Refused
-from rhapsode.ledger.base import NewJob, Waiting
+from rhapsode.ledger.base import NewJob
 from rhapsode.ledger.batch_end import job_ended, job_revived
 from rhapsode.ledger.outbox_sql import record_job
 from rhapsode.ledger.quota import charge, require_place
@@ -15,7 +15,6 @@ from rhapsode.ledger.rows import (
     JOB_COLUMNS,
     NO_RESULT,
     SELECT_JOB,
-    engine_of,
     job_values,
     result_values,
     to_job,
@@ -41,7 +40,6 @@ _BY_KEY = sa.select(*JOB_COLUMNS).where(
 )
 _FINGERPRINT = jobs.c.keys().index("fingerprint")
 _INSERT = jobs.insert()
-_INSERT_TEXT = job_texts.insert()
 _START = (
     sa.update(jobs)
     .where(OWNED, jobs.c.status == JobStatus.QUEUED.value)
@@ -132,28 +130,6 @@ _RENEW_SEGMENTS = (
     .where(segments.c.job_id == bindparam("job"), segments.c.status != SegmentStatus.DONE.value)
     .values(status=SegmentStatus.PENDING.value, failures=0, error=None)
 )
-_FOREIGN = sa.and_(LIVE, UNFINISHED, jobs.c.epoch < bindparam("own_epoch"))
-_FOREIGN_ATTACHED = sa.select(jobs.c.id).where(_FOREIGN, jobs.c.attached)
-_PAUSE_FOREIGN = (
-    sa.update(segments)
-    .where(RUNNING_SEGMENT, segments.c.job_id.in_(sa.select(jobs.c.id).where(_FOREIGN)))
-    .values(status=SegmentStatus.PENDING.value)
-)
-_ADOPT = sa.update(jobs).where(_FOREIGN).values(epoch=bindparam("own_epoch"))
-_WAITING = (
-    sa.select(
-        jobs.c.id,
-        jobs.c.owner,
-        jobs.c.priority,
-        jobs.c.created_at,
-        jobs.c.text_chars,
-        jobs.c.chars_done,
-        jobs.c.status,
-        jobs.c.request,
-    )
-    .where(LIVE, UNFINISHED, jobs.c.epoch == bindparam("own_epoch"))
-    .order_by(jobs.c.created_at, jobs.c.id)
-)
 
 
 def fenced(fence: Fence) -> dict[str, Any]:
@@ -204,8 +180,8 @@ def insert_job(tx: Transaction, values: Mapping[str, Any], text: str) -> Job:
     """
     tx.run(_INSERT, **values)
     try:
-        tx.run_many(
-            _INSERT_TEXT,
+        tx.insert(
+            job_texts,
             [
                 {"job_id": values["id"], "piece": piece, "text": text[start : start + TEXT_PIECE]}
                 for piece, start in enumerate(range(0, len(text), TEXT_PIECE))
@@ -353,15 +329,3 @@ def add_warnings(tx: Transaction, job: Job, warnings: Sequence[str]) -> None:
     row = tx.one(_WARN, job=job.id, all_warnings=to_json([*job.warnings, *fresh]))
     assert row is not None  # noqa: S101 - the caller found it in this transaction
     tx.emit(job.id, row[0], "job.warning", {"warnings": fresh})
-
-
-def adopt(tx: Transaction, ttl_s: float) -> Sequence[Waiting]:
-    """See :meth:`rhapsode.ledger.base.Ledger.adopt`."""
-    for (job_id,) in tx.all(_FOREIGN_ATTACHED, own_epoch=tx.epoch):
-        cancel_job(tx, job_id, "The server that its client waited for has ended.", ttl_s)
-    tx.run(_PAUSE_FOREIGN, own_epoch=tx.epoch)
-    tx.run(_ADOPT, own_epoch=tx.epoch)
-    return [
-        Waiting(id_, owner, Priority(priority), created_at, chars, done, JobStatus(status), engine_of(request))
-        for id_, owner, priority, created_at, chars, done, status, request in tx.all(_WAITING, own_epoch=tx.epoch)
-    ]

@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from rhapsode.errors import LedgerError, RhapsodeError, StorageFull
+from rhapsode.errors import LedgerError, LedgerUnavailable, RhapsodeError, StorageFull
 from rhapsode.failpoints import failpoint
-from rhapsode.ledger.database import Database, Trouble
+from rhapsode.ledger.backend import Trouble
+from rhapsode.ledger.database import Database
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import Event
 
@@ -31,6 +32,8 @@ _TURNS = 4
 first segment is claimed) wake the thread once and sync the disk once."""
 GROUP_LIMIT = 256
 """Commands per transaction: bounds how long the first of them waits for the last."""
+_TRIES = 3
+"""How often a group is begun whose connection breaks off, or that the database undoes for the sake of another one."""
 EXIT_CODE = 70
 """Of the process when the ledger can no longer be trusted (EX_SOFTWARE)."""
 
@@ -45,6 +48,10 @@ class _Command:
     error: Exception | None = None
 
 
+class _SavepointMissed(Exception):
+    """Do the group again, with savepoints."""
+
+
 def exit_process(error: LedgerError) -> None:
     """End this process at once: after a failed fsync nobody knows what is on disk; a restart reads it anew."""
     log.critical("%s", error)
@@ -55,7 +62,7 @@ class Writer:
     """Runs commands in the order in which they were called. Used from one event loop.
 
     Args:
-        database: Open; its writing connection belongs to this thread from now on.
+        database: Open; its writing session belongs to this thread from now on.
         epoch: Of this node.
         clock: Seconds since the epoch.
         publish: Called on the event loop with the events of each commit.
@@ -85,11 +92,21 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def epoch(self) -> int:
+        """Under which commands write; a new one counts from the next transaction on."""
+        return self._transaction.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._transaction.epoch = epoch
+
     async def call(self, function: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(transaction, …)`` in the thread; its result once it is durable.
 
         Raises:
             LedgerError: The ledger is closed, or the commit failed.
+            LedgerUnavailable: The database cannot be reached; nothing was written.
             StorageFull: The disk is full; nothing was written.
         """
         return await self._call(lambda transaction: function(transaction, *args, **kwargs), lasting=True)
@@ -106,14 +123,20 @@ class Writer:
     async def _call(self, function: Callable[[Transaction], T], lasting: bool) -> T:
         if self._closed:
             raise LedgerError("The ledger is closed.")
+        if self._database.settling:
+            raise LedgerUnavailable(f"The database {self._database.name} cannot be reached just now.")
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._called:
             self._loop.call_soon(self._linger, _TURNS)
         self._called.append(_Command(function, future, lasting))
         return await future
 
-    async def close(self) -> None:
-        """Finish what was called, then end the thread."""
+    async def close(self, last: Callable[[Transaction], object] | None = None) -> None:
+        """Finish what was called, then ``last``, whether that succeeds or not; then end the thread."""
+        if last is not None:
+            done: asyncio.Future[object] = self._loop.create_future()
+            done.add_done_callback(lambda future: future.exception())
+            self._called.append(_Command(last, done, lasting=True))
         self._closed = True
         self._hand_over()
         self._queue.put(None)
@@ -141,7 +164,6 @@ class Writer:
             group, waiting = waiting[:GROUP_LIMIT], waiting[GROUP_LIMIT:]
             if group:
                 self._settle(group)
-        self._transaction.close()
 
     def _take(self, waiting: list[_Command]) -> bool:
         """Add the next commands to ``waiting``; whether it was the sign to end."""
@@ -152,9 +174,8 @@ class Writer:
     def _settle(self, group: Sequence[_Command]) -> None:
         """Run a group, make it durable, and hand out results and events, or one error to all."""
         try:
-            self._commit(group)
-        except Exception as error:  # whatever it is, the callers must hear of it
-            log.exception("A transaction of the ledger failed")
+            self._commit_once(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
             failure = self._give_up(error)
             for command in group:
                 command.error = failure
@@ -164,56 +185,105 @@ class Writer:
         if self._fatal is not None:
             self._on_fatal(self._fatal)
 
+    def _commit_once(self, group: Sequence[_Command]) -> None:
+        """Run a group and make it durable; do it again only when it is certain that nothing of it was stored."""
+        tries = _TRIES
+        while True:
+            try:
+                return self._commit(group)
+            except Exception as error:
+                tries -= 1
+                trouble = self._database.trouble(error)
+                if trouble not in (Trouble.LOST, Trouble.AGAIN):
+                    raise
+                log.warning("A transaction of the ledger was broken off: %s", error)
+                if trouble is Trouble.LOST and self._database.was_committed():
+                    return None
+                if not tries:
+                    raise
+                self._start_over(group)
+
     def _commit(self, group: Sequence[_Command]) -> None:
+        alone = len(group) == 1
+        try:
+            self._run_all(group, savepoints=not (alone or self._database.sparing))
+        except _SavepointMissed:
+            self._start_over(group)
+            self._run_all(group, savepoints=True)
+
+    def _start_over(self, group: Sequence[_Command]) -> None:
+        self._transaction.events.clear()
+        for command in group:
+            command.result = command.error = None
+        if self._database.in_transaction():
+            self._database.rollback()
+
+    def _run_all(self, group: Sequence[_Command], savepoints: bool) -> None:
         if self._fatal is not None:
             raise self._fatal
         began = time.perf_counter()
-        self._database.sync_commits(any(command.lasting for command in group))
-        self._transaction.execute("BEGIN IMMEDIATE")
+        transaction = self._transaction
+        self._database.begin(any(command.lasting for command in group), transaction.epoch)
         for command in group:
-            self._attempt(command, alone=len(group) == 1)
+            self._attempt(command, savepoints, alone=len(group) == 1)
         failpoint("ledger.written")
-        if self._transaction.is_open:
-            self._transaction.execute("COMMIT")
+        if self._database.in_transaction():
+            transaction.store_events()
+            self._database.commit(told=bool(transaction.events))
         failpoint("ledger.committed")
         self._on_commit(time.perf_counter() - began)
 
-    def _attempt(self, command: _Command, alone: bool) -> None:
-        """Run one command; when it raises, undo what it did and keep the error as its outcome."""
-        transaction = self._transaction
+    def _attempt(self, command: _Command, savepoint: bool, alone: bool) -> None:
+        """Run one command; when it raises, undo what it did and keep the error as its outcome.
+
+        Raises:
+            _SavepointMissed: There is something to undo, and no savepoint to go back to.
+        """
+        transaction, database = self._transaction, self._database
         transaction.tick()
         emitted = len(transaction.events)
-        if not alone:
-            transaction.execute("SAVEPOINT command")
+        if savepoint:
+            database.savepoint()
         try:
             command.result = command.function(transaction)
+            database.keep(savepoint=savepoint)
         except Exception as error:
-            if self._database.trouble(error) is not Trouble.COMMAND:
+            if database.trouble(error) is not Trouble.COMMAND:
                 raise
-            command.error = self._database.explain(error)
+            command.error = database.explain(error)
             del transaction.events[emitted:]
-            transaction.execute("ROLLBACK" if alone else "ROLLBACK TO command")
-        if not alone:
-            transaction.execute("RELEASE command")
+            if savepoint:
+                database.undo()
+            elif alone:
+                database.rollback()
+            elif transaction.has_written or command.error is not error:
+                raise _SavepointMissed from error
 
     def _give_up(self, error: Exception) -> RhapsodeError:
         """Roll the group back; what its callers are told."""
-        transaction, path = self._transaction, self._database.path
-        transaction.events.clear()
-        trouble = self._database.trouble(error)
+        database = self._database
+        self._transaction.events.clear()
+        trouble = database.trouble(error)
         try:
-            if transaction.is_open:
-                transaction.execute("ROLLBACK")
+            if database.in_transaction():
+                database.rollback()
         except Exception as second:
             log.exception("Rolling back failed")
-            error, trouble = second, Trouble.FATAL
+            error, trouble = second, Trouble.FATAL if trouble is not Trouble.LOST else trouble
+        if isinstance(error, LedgerUnavailable):
+            return error
+        log.error("A transaction of the ledger failed", exc_info=error)
         if trouble is Trouble.FULL:
-            return StorageFull(f"The disk that holds the ledger {path} is full: nothing was stored. Free some space.")
-        if trouble is Trouble.GROUP:
-            return LedgerError(f"The ledger {path} could not be written just now: {error}.")
+            return StorageFull(
+                f"The disk that holds the ledger {database.name} is full: nothing was stored. Free some space."
+            )
+        if trouble is Trouble.LOST:
+            return LedgerUnavailable(f"The database {database.name} broke off just now: {error}.")
+        if trouble in (Trouble.GROUP, Trouble.AGAIN) or database.shared:  # what a server cannot store, it knows itself
+            return LedgerError(f"The ledger {database.name} could not be written just now: {error}.")
         if self._fatal is None:
             self._fatal = LedgerError(
-                f"The ledger {path} could not be made durable: {error}. Check the disk, then start again."
+                f"The ledger {database.name} could not be made durable: {error}. Check the disk, then start again."
             )
         return self._fatal
 

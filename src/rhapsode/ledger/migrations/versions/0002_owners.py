@@ -12,6 +12,8 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def _given(column: str) -> dict[str, Any]:
     where = sa.column(column).is_not(None)
@@ -20,19 +22,20 @@ def _given(column: str) -> dict[str, Any]:
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("voice", sa.Text(), nullable=False, server_default=""))
-    op.execute("UPDATE jobs SET voice = coalesce(json_extract(request, '$.voice'), '')")
+    if op.get_bind().dialect.name == "sqlite":  # in no other database are there jobs from before
+        op.execute("UPDATE jobs SET voice = coalesce(json_extract(request, '$.voice'), '')")
     op.add_column("jobs", sa.Column("batch_id", sa.Text()))
     op.add_column("jobs", sa.Column("custom_id", sa.Text()))
     op.add_column("jobs", sa.Column("webhook_url", sa.Text()))
     op.add_column("jobs", sa.Column("redo_of", sa.Text()))
-    op.add_column("jobs", sa.Column("redo_revision", sa.Integer()))
+    op.add_column("jobs", sa.Column("redo_revision", INTEGER))
     op.create_index("ix_jobs_batch", "jobs", ["batch_id", "id"], **_given("batch_id"))
     op.create_index("ix_jobs_redo", "jobs", ["redo_of", "id"], **_given("redo_of"))
     _number_events()
     op.create_table(
         "marks",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("pruned_pos", sa.Integer(), nullable=False),
+        sa.Column("id", INTEGER, nullable=False),
+        sa.Column("pruned_pos", INTEGER, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_marks"),
     )
     op.execute("INSERT INTO marks (id, pruned_pos) VALUES (1, 0)")
@@ -42,7 +45,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("ended_at", sa.Float()),
-        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("total", INTEGER, nullable=False),
         sa.Column("errors", sa.Text(), nullable=False),
         sa.Column("webhook_url", sa.Text()),
         sa.Column("idempotency_key", sa.Text()),
@@ -60,11 +63,13 @@ def upgrade() -> None:
 def _number_events() -> None:
     """The events of before are put in the order of their times."""
     op.rename_table("events", "old_events")
+    if op.get_bind().dialect.name == "postgresql":  # where the index of a primary key needs a name of its own
+        op.execute("ALTER INDEX pk_events RENAME TO pk_old_events")
     op.create_table(
         "events",
-        sa.Column("pos", sa.Integer(), nullable=False),
+        sa.Column("pos", INTEGER, nullable=False),
         sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("seq", INTEGER, nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
@@ -112,9 +117,9 @@ def _access() -> None:
     op.create_table(
         "usage",
         sa.Column("owner", sa.Text(), nullable=False),
-        sa.Column("day", sa.Integer(), nullable=False),
-        sa.Column("chars", sa.Integer(), nullable=False),
-        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("day", INTEGER, nullable=False),
+        sa.Column("chars", INTEGER, nullable=False),
+        sa.Column("jobs", INTEGER, nullable=False),
         sa.PrimaryKeyConstraint("owner", "day", name="pk_usage"),
         sqlite_with_rowid=False,
     )
@@ -146,12 +151,12 @@ def _webhooks() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("tries", INTEGER, nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("next_at", sa.Float()),
         sa.Column("delivered_at", sa.Float()),
         sa.Column("last_try_at", sa.Float()),
-        sa.Column("last_status", sa.Integer()),
+        sa.Column("last_status", INTEGER),
         sa.Column("last_error", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sqlite_with_rowid=False,
