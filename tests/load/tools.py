@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from rhapsode.ledger.database import READERS
+from rhapsode.ledger.backend import READERS
 from tests.faults.harness import ServerProcess
 
 Head = Mapping[str, str | int]
