@@ -1,91 +1,119 @@
-"""Measure a Ray fleet beside worker processes of one machine: ``python bench/ray_fleet.py [--slots 2] [--rounds 5]``.
+"""Workers of a Ray cluster beside worker processes of one machine: the same segments, in turns; and what a segment costs the servers.
 
-Both speak the same segments with the same engine (tone-slow: a fixed time for each character), in turns; the ratio of their
-throughput is printed, and what a segment without cost takes of the Ray driver process and of the server.
+Two kinds of segments: of Piper, where everything competes for the processors, and of a fixed time in which a worker sleeps, where only the
+way to it counts.
 """
 
-import argparse
 import asyncio
-import statistics
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import uvloop
 
+from bench._rows import Outcome, Row, median, spread
+from bench._setup import Setup
+from bench._text import planned, prose, spoken
+from rhapsode.engines.piper_download import DEFAULT_VOICE
 from rhapsode.fleet.base import Fleet, SynthesisTask
 from rhapsode.fleet.layout import LocalFleetOptions
 from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
 
-TEXT = "x" * 120
+LIMIT = 0.9
+WORKERS = 2
+_SAME = ["x" * 120]
+_KINDS = [("piper", DEFAULT_VOICE), ("tone", "tone-slow")]
 
 
-async def ready(fleet: Fleet, slots: int) -> None:
+async def _ready(fleet: Fleet) -> None:
     changed = asyncio.Event()
     fleet.on_change(changed.set)
     await fleet.start()
-    while len(fleet.free_slots()) < slots:
+    while len(fleet.free_slots()) < WORKERS:
         changed.clear()
         await changed.wait()
 
 
-async def rate(fleet: Fleet, count: int, voice: str) -> float:
-    """Segments per second on all slots."""
-    segments = iter(range(count))
+@asynccontextmanager
+async def _fleets(engine: str, folder: Path) -> AsyncIterator[tuple[LocalFleet, RayFleet]]:
+    """Both kinds, with all workers up; they are never at work at once."""
+    local = LocalFleet(LocalFleetOptions(engine, folder, folder, bulk_slots=WORKERS, nice=0))
+    how: dict[str, Any] = {
+        "address": "local",
+        "min_workers": WORKERS,
+        "max_workers": WORKERS,
+        "express": False,
+        "nice": 0,
+    }
+    ray = RayFleet(RayFleetOptions(engine, folder, folder, **how))
+    try:
+        await asyncio.gather(_ready(local), _ready(ray))
+        yield local, ray
+    finally:
+        await asyncio.gather(local.stop(1), ray.stop(1))
 
-    async def worker(slot_id: str, segments: Iterator[int]) -> None:
-        for number in segments:
-            task = SynthesisTask("bench", number, "tone", TEXT, voice, number + 1, {}, "en", 0.2)
-            await fleet.synthesise(slot_id, task)
+
+async def _rate(fleet: Fleet, engine: str, voice: str, texts: Sequence[str]) -> float:
+    """Segments per second on all slots."""
+    segments = enumerate(texts, 1)
+
+    async def work(slot_id: str) -> None:
+        for number, text in segments:
+            await fleet.synthesise(slot_id, SynthesisTask("bench", number, engine, text, voice, number, {}, "en", 0.2))
 
     begun = time.perf_counter()
-    await asyncio.gather(*(worker(slot.id, segments) for slot in fleet.slots()))
-    return count / (time.perf_counter() - begun)
+    await asyncio.gather(*(work(slot.id) for slot in fleet.slots()))
+    return len(texts) / (time.perf_counter() - begun)
 
 
-def driver_of(process: psutil.Process) -> psutil.Process:
-    return next(child for child in process.children() if "rhapsode.fleet.ray_driver" in child.cmdline())
+async def _compare(setup: Setup, engine: str, voice: str) -> dict[str, list[float]]:
+    texts = spoken(planned(prose(setup.size(6_000, 1_500)))) if engine == "piper" else _SAME * setup.size(40, 10)
+    found: dict[str, list[float]] = {"local": [], "ray": []}
+    async with _fleets(engine, setup.folder) as (local, ray):
+        arms: dict[str, Fleet] = {"local": local, "ray": ray}
+        for fleet in arms.values():
+            await _rate(fleet, engine, voice, texts[: 4 * WORKERS])
+        for number in range(setup.runs):
+            for name in ("local", "ray") if number % 2 else ("ray", "local"):
+                found[name].append(await _rate(arms[name], engine, voice, texts))
+        if engine == "tone":
+            found |= await _cost(ray, setup.size(2_000, 500))
+    return found
 
 
-async def measure(folder: Path, slots: int, rounds: int, count: int, address: str) -> None:
-    local = LocalFleet(LocalFleetOptions("tone", folder, folder, bulk_slots=slots, nice=0))
-    ray = RayFleet(
-        RayFleetOptions(
-            "tone", folder, folder, address=address, min_workers=slots, max_workers=slots, express=False, nice=0
-        )
-    )
-    await asyncio.gather(ready(local, slots), ready(ray, slots))
-    await rate(ray, slots * 4, "tone")
-    ratios: list[float] = []
-    for number in range(rounds):
-        here, there = await rate(local, count, "tone-slow"), await rate(ray, count, "tone-slow")
-        ratios.append(there / here)
-        print(f"round {number + 1}: local {here:.1f} segments/s, Ray {there:.1f}, ratio {there / here:.3f}", flush=True)
-    print(f"ratio: {statistics.median(ratios):.3f} ({min(ratios):.3f} … {max(ratios):.3f})")
-    own, driver = psutil.Process(), driver_of(psutil.Process())
-    before = [sum(process.cpu_times()[:2]) for process in (own, driver)]
-    fast = await rate(ray, 1_000, "tone")
-    spent = [sum(process.cpu_times()[:2]) - old for process, old in zip((own, driver), before, strict=True)]
-    print(
-        f"without cost: {fast:.0f} segments/s; CPU per segment: server {spent[0] * 1e3:.0f} µs, driver {spent[1] * 1e3:.0f} µs"
-    )
-    await asyncio.gather(local.stop(1), ray.stop(1))
+async def _cost(ray: RayFleet, count: int) -> dict[str, list[float]]:
+    """What a segment takes of the processors beside the speaking, µs: of the server, and of the process that knows Ray."""
+    server = psutil.Process()
+    driver = next(child for child in server.children() if "rhapsode.fleet.ray_driver" in child.cmdline())
+    before = [sum(process.cpu_times()[:2]) for process in (server, driver)]
+    rate = await _rate(ray, "tone", "tone", _SAME * count)
+    spent = [
+        1e6 * (sum(process.cpu_times()[:2]) - old) / count
+        for process, old in zip((server, driver), before, strict=True)
+    ]
+    return {"without cost": [rate], "server": spent[:1], "driver": spent[1:]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--segments", type=int, default=20, help="of each round")
-    parser.add_argument("--address", default="local")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        uvloop.run(measure(Path(folder), options.slots, options.rounds, options.segments, options.address))
-
-
-if __name__ == "__main__":
-    main()
+def measure(setup: Setup) -> Outcome:
+    """A cluster of its own on this machine."""
+    found = {engine: uvloop.run(_compare(setup, engine, voice)) for engine, voice in _KINDS}
+    rows = []
+    for engine, what in (("piper", "Piper"), ("tone", "of 0.6 s in which a worker sleeps")):
+        arms = found[engine]
+        local = median(arms["local"])
+        rows.append(
+            Row(f"segments of {what}, {WORKERS} Ray actors", median(arms["ray"]), "/s", LIMIT * local, True,
+                f"{WORKERS} worker processes", local, spread(arms["ray"]))
+        )  # fmt: skip
+    tone = found["tone"]
+    rows += [
+        Row("zero-cost segments, one after another on each actor", tone["without cost"][0], "/s"),
+        Row("processor time of the server for a segment", tone["server"][0], "µs"),
+        Row("processor time of the Ray driver for a segment", tone["driver"][0], "µs"),
+    ]
+    return Outcome(rows, found)

@@ -2,11 +2,12 @@
 
     python bench/simulate.py                      # 1 … 10,000 workers, up to a million segments (minutes)
     python bench/simulate.py --workers 100        # one size
+    python bench/simulate.py --postgres           # with the ledger in PostgreSQL
 
 Real are ``jobs/scheduler.py``, ``order.py``, ``runner.py`` and ``attempts.py`` with everything they import, and the processor time that
 they take: the clock counts it, and skips only the time in which nothing happens. Simulated are workers, ledger, store and joining. Their
 times are measured here first (a ledger on this disk, committing in groups) or given (``--driver-us``: what one segment costs the
-Ray driver process, see ``bench/ray_fleet.py``). A simulated million segments is no proof that a cluster of that size runs; it shows what
+Ray driver process, see ``bench/run.py ray``). A simulated million segments is no proof that a cluster of that size runs; it shows what
 scheduling itself can bear, and which part gives out first.
 """
 
@@ -15,13 +16,17 @@ import asyncio
 import random
 import selectors
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script
 
 import rhapsode.jobs.runner as runner_module
 from rhapsode.engines.base import Determinism, EngineInfo
@@ -45,6 +50,7 @@ from rhapsode.model import (
     Take,
     new_job_id,
 )
+from tests.postgres import running_postgres
 
 CHARS = 120
 """Of a segment."""
@@ -176,6 +182,12 @@ class SimLedger:
         self._status[job.id] = bytearray(segments)
         self.ended[job.id] = asyncio.Event()
         return job
+
+    epoch = 0
+    """Of all jobs."""
+
+    def waiting_for(self) -> None:
+        pass
 
     async def get_job(self, job_id: str) -> Job | None:
         await asyncio.sleep(self._read)
@@ -337,7 +349,7 @@ async def simulate(workers: int, segments: int, per_job: int, costs: Costs, seed
     hub = EventHub()
     ledger, fleet = SimLedger(costs, hub), SimFleet(workers, costs, rng)
     loop = asyncio.get_running_loop()
-    parts: dict[str, Any] = dict.fromkeys(("planner", "access", "outbox", "batches", "renditions"))
+    parts: dict[str, Any] = dict.fromkeys(("planner", "access", "outbox", "batches", "renditions", "clips"))
     shop = Shop(
         ledger=cast(Any, ledger),
         takes=cast(Any, SimStore(costs)),
@@ -399,7 +411,7 @@ async def simulate(workers: int, segments: int, per_job: int, costs: Costs, seed
     seconds, cpu = loop.time() - begun, time.process_time() - cpu
     asking.cancel()
     await scheduler.stop()
-    shares = [half.get(f"owner-{number}", 0) for number in range(OWNERS)]
+    shares = [half.get(owner, 0) for owner in {*owner_of.values()} - {"visitor"}]
     loads = {
         "workers": fleet.busy / (workers * seconds),
         "scheduler (one core of the server)": cpu / seconds,
@@ -417,9 +429,9 @@ def _part(values: list[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))] if values else 0.0
 
 
-async def measure_ledger(folder: Path) -> tuple[float, float]:
+async def measure_ledger(url_or_path: str | Path) -> tuple[float, float]:
     """Seconds of a commit, and of each command in a group, of a ledger on this disk."""
-    ledger = SqlLedger(folder / "ledger.db", ttl_s=3600)
+    ledger = SqlLedger(url_or_path, ttl_s=3600)
     await ledger.open()
     count, alone = 4_000, 50
     new = NewJob(new_job_id(), "bench", REQUEST, TEXT * (count + alone), Priority.NORMAL)
@@ -468,6 +480,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, help="default: 100 for each worker, at least 1,000, at most a million")
     parser.add_argument("--per-job", type=int, default=250, help="segments of a job")
     parser.add_argument("--speak", type=float, default=2.0, help="seconds that a worker takes for a segment")
+    parser.add_argument("--postgres", action="store_true", help="measure a ledger in PostgreSQL instead of SQLite")
     parser.add_argument("--commit-us", type=float, help="a group commit; default: measured here")
     parser.add_argument("--command-us", type=float, help="a command in a group; default: measured here")
     parser.add_argument("--driver-us", type=float, default=700, help="CPU of the Ray driver process for a segment")
@@ -477,8 +490,12 @@ def main() -> None:
     options = parser.parse_args()
     commit, command = (options.commit_us or 0) / 1e6, (options.command_us or 0) / 1e6
     if not (commit and command):
-        with tempfile.TemporaryDirectory() as folder:
-            measured = asyncio.run(measure_ledger(Path(folder)))
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            where: str | Path = Path(folder) / "ledger.db"
+            if options.postgres:
+                server = stack.enter_context(running_postgres(durable=True))
+                where = server.url(server.create())
+            measured = asyncio.run(measure_ledger(where))
         commit, command = commit or measured[0], command or measured[1]
     costs = Costs(
         commit, command, options.driver_us / 1e6, options.network_us / 1e6, options.store_us / 1e6, options.speak
@@ -489,7 +506,6 @@ def main() -> None:
     for workers in options.workers:
         segments = options.segments or min(max(100 * workers, 1_000), 1_000_000)
         loop = VirtualLoop()
-        asyncio.set_event_loop(loop)
         row = loop.run_until_complete(simulate(workers, segments, options.per_job, costs, options.seed))
         rows.append(row)
         shown = ", ".join(f"{name} {load:.0%}" for name, load in row.loads.items())

@@ -25,9 +25,9 @@ def buckets() -> Iterator[Buckets]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[RayCluster]:
-    """A Ray cluster of one node."""
+    """A Ray cluster of one node, which is said to have a graphics card."""
     with running_cluster() as cluster:
-        cluster.add_node(cpus=4)
+        cluster.add_node(cpus=4, num_gpus=1)
         yield cluster
 
 

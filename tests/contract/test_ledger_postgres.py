@@ -221,6 +221,20 @@ async def test_a_silent_nodes_jobs_are_adopted_and_it_can_write_nothing_more(url
         assert (await other.complete_job(adopted.fence, RESULT)).status is JobStatus.COMPLETED
 
 
+async def test_a_node_that_is_not_ready_keeps_its_lease(url: str) -> None:
+    async with node(url, "a") as starting, node(url, "b") as other:
+        job = await begin(starting)
+        age(url, starting, LEASE_S + 0.5)
+        await starting.hold()
+        assert (await other.beat(judge=True)).adopted == []
+        await speak(starting, job, 0)
+        age(url, starting, LEASE_S + 0.5)
+        assert [one.id for one in (await other.beat(judge=True)).adopted] == [job.id]
+        await starting.hold()  # it was given up, and begins anew
+        assert await starting.adopt() == []
+        assert starting.epoch > job.epoch
+
+
 async def test_a_node_that_leaves_gives_its_jobs_away_at_once(url: str) -> None:
     async with node(url, "b") as other:
         async with node(url, "a") as leaving:

@@ -79,17 +79,31 @@ async def test_a_cluster_without_room_says_so_and_work_goes_on_with_those_there_
     fleet = fleet_of(tmp_path, ray_cluster, max_workers=2, resources={"": {"nowhere": 1.0}}, start_timeout_s=4.0)
     async with started(fleet) as changes:
         assert fleet.free_slots() == []
-        await changes.until(lambda: "1 nowhere" in (fleet.waiting_for() or ""))
+        room = "the cluster has no room for a worker (1 CPU, 1 nowhere)"
+        await changes.until(lambda: fleet.waiting_for() == room)
         with pytest.raises(Unavailable, match="no room"):
             await fleet.describe()
 
 
-async def test_voices_and_clips_reach_other_nodes_by_content(ray_cluster: RayCluster, tmp_path: Path) -> None:
+async def test_workers_share_a_graphics_card_and_no_more_of_them_than_fit(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    half: dict[str, Any] = {"gpus": 0.5, "cpus": 0.5}
+    async with running(fleet_of(tmp_path, ray_cluster, min_workers=2, max_workers=2, **half)) as changes:
+        assert changes.count
+        late = fleet_of(tmp_path, ray_cluster, start_timeout_s=4.0, **half)
+        async with started(late) as others:
+            await others.until(lambda: "(0.5 CPU, 0.5 GPU)" in (late.waiting_for() or ""))
+
+
+async def test_voices_clips_and_models_reach_other_nodes_by_content(ray_cluster: RayCluster, tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ray_cluster)
     (tmp_path / "clips").mkdir()
     clip = b"RIFF, so to speak" * 1000
     digest = hashlib.sha256(clip).hexdigest()
     (tmp_path / "clips" / f"{digest}.wav").write_bytes(clip)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "some.onnx").write_bytes(b"weights")
     async with running(fleet):
         (tmp_path / "voices" / "extra.tone").write_text("one more")
         assert [voice.id for voice in (await fleet.describe(refresh=True)).voices][4:] == ["extra"]
@@ -97,6 +111,8 @@ async def test_voices_and_clips_reach_other_nodes_by_content(ray_cluster: RayClu
         await fleet.synthesise("bulk-0", task(reference=digest))
         content = tmp_path / "node" / "content"
         assert (content / digest).read_bytes() == clip
+        (model,) = (tmp_path / "node" / "folders").glob("models-*/some.onnx")
+        assert model.readlink() == content / hashlib.sha256(b"weights").hexdigest()
         (shown,) = (tmp_path / "node" / "folders").glob(f"clips-*/{digest}.wav")
         assert shown.read_bytes() == clip
         (tmp_path / "voices" / "extra.tone").unlink()

@@ -142,7 +142,7 @@ def test_settings_that_pages_name_exist() -> None:
     names = {key.split(".")[0] for key in keys if "." in key}
     for page in PAGES:
         for match in _KEY.finditer(page.read_text(encoding="utf-8")):
-            if match["key"].split(".")[0] in names and not match["key"].endswith((".yaml", ".py")):
+            if match["key"].split(".")[0] in names and not match["key"].endswith((".yaml", ".py", ".db")):
                 assert match["key"] in keys, f"{page.name} names {match['key']}"
 
 

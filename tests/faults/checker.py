@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -79,21 +79,21 @@ def check_ledger(ledger: LedgerFile) -> None:
         if job.status == "completed":
             assert len(done) == len(segments) > 0
             assert job.result_name or job.redo_of
-        _check_finished_once(ledger, job)
+        check_finished_once(job.id, ledger.events(job.id))
 
 
-def _check_finished_once(ledger: LedgerFile, job: Row) -> None:
+def check_finished_once(job_id: str, events: Sequence[Row]) -> None:
     """A segment with a take is begun again only when that take was lost."""
     finished: set[int] = set()
     begun: Counter[int] = Counter()
-    for event in ledger.events(job.id):
+    for event in events:
         index = event.data.get("index")
         if event.type == "segment.started":
             begun[index] += 1
-            assert index not in finished, f"segment {index} of {job.id} was spoken again"
+            assert index not in finished, f"segment {index} of {job_id} was spoken again"
         elif event.type == "segment.completed":
-            assert index not in finished, f"segment {index} of {job.id} was finished twice"
-            assert begun[index] or event.data.get("cached"), f"segment {index} of {job.id} was never begun"
+            assert index not in finished, f"segment {index} of {job_id} was finished twice"
+            assert begun[index] or event.data.get("cached"), f"segment {index} of {job_id} was never begun"
             finished.add(index)
         elif event.type == "segment.lost":
             finished.discard(index)

@@ -1,69 +1,22 @@
 """Several servers on one PostgreSQL ledger: what one accepts, all know, and what a dead one leaves, another one ends."""
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
-import psycopg
-import psycopg.rows
 import pytest
 import pytest_asyncio
 
-from tests.faults.harness import Client, Row, ServerProcess
+from tests.faults.harness import Client, ServerProcess
+from tests.faults.nodes import ADOPTED_S, Nodes, alone, book, listen
 from tests.postgres import Postgres, running_postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ADOPTED_S = 15.0
 ACROSS_S = 1.0
-BOOK: dict[str, Any] = {
-    "text": " ".join(f"Slow sentence number {n} of a long book." for n in range(1, 61)),
-    "predefined_voice_id": "tone-slow",
-    "chunk_size": 50,
-}
-"""Spoken in about six seconds by two workers."""
-
-
-def book(seed: int) -> dict[str, Any]:
-    """One whose takes no other has."""
-    return BOOK | {"seed": seed}
-
-
-@dataclass
-class Nodes:
-    """Two servers, the database and the folder that they share."""
-
-    postgres: Postgres
-    database: str
-    servers: list[ServerProcess]
-
-    def rows(self, query: str, *parameters: object) -> list[Row]:
-        """What an SQL query gives."""
-        url = self.postgres.url(self.database)
-        with psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
-            return [Row(row) for row in connection.execute(query.encode(), parameters)]
-
-    def check(self, job_id: str) -> None:
-        """Events are numbered without gaps, and no segment was finished twice or charged a failure."""
-        (job,) = self.rows("SELECT * FROM jobs WHERE id = %s", job_id)
-        events = self.rows("SELECT * FROM events WHERE job_id = %s ORDER BY seq", job_id)
-        assert [event.seq for event in events] == list(range(1, job.event_seq + 1))
-        done = [json.loads(event.data)["index"] for event in events if event.type == "segment.completed"]
-        assert sorted(done) == list(range(job.segments_total))
-        assert not self.rows("SELECT * FROM segments WHERE job_id = %s AND failures > 0", job_id)
-
-    @asynccontextmanager
-    async def clients(self) -> AsyncIterator[tuple[Client, Client]]:
-        first, second = self.servers
-        async with first.client() as one, second.client() as other:
-            yield one, other
 
 
 @pytest.fixture(scope="module")
@@ -86,25 +39,6 @@ async def nodes(durable: Postgres, tmp_path_factory: pytest.TempPathFactory) -> 
 def node(folder: Path, name: str, url: str) -> ServerProcess:
     """A server with a data directory of its own, whose audio lies where that of the others does."""
     return ServerProcess(folder / name, {"ledger": {"url": url}, "blobs": {"url": f"file://{folder / 'shared'}"}})
-
-
-@asynccontextmanager
-async def alone(folder: Path) -> AsyncIterator[Client]:
-    """A server with a ledger and audio of its own."""
-    server = ServerProcess(folder)
-    try:
-        async with server.running() as client:
-            yield client
-    finally:
-        await server.put_down()
-
-
-async def listen(client: Client, job_id: str) -> list[dict[str, Any]]:
-    """The events of a job until its end."""
-    async with client.http.stream("GET", f"/tts/{job_id}/events") as answer:
-        assert answer.status_code == 200
-        lines = [line async for line in answer.aiter_lines()]
-    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 async def another_job(client: Client, *known: str) -> str:
@@ -155,7 +89,7 @@ async def test_all_nodes_answer_alike_and_act_for_each_other(nodes: Nodes) -> No
 
 async def test_an_idle_node_takes_part_of_a_long_queue(nodes: Nodes) -> None:
     async with nodes.clients() as (first, second):
-        ids = [await first.enqueue(**BOOK | {"text": BOOK["text"][:400], "seed": 10 + n}) for n in range(8)]
+        ids = [await first.enqueue(**book(10 + n, 9)) for n in range(8)]
         for job_id in ids:
             await second.ended(job_id)
         owners = nodes.rows("SELECT DISTINCT epoch FROM jobs WHERE id = ANY(%s)", ids)
@@ -231,7 +165,7 @@ async def _end_for_others(
         for one in (job_id, late):
             nodes.check(one)
         # who was given up begins anew, under another epoch, and works on
-        short = await third.enqueue(**BOOK | {"text": BOOK["text"][:100], "seed": 6})
+        short = await third.enqueue(**book(6, 2))
         await third.ended(short)
         assert await third.result(late) == await second.result(late)
     assert "given up by the others" in sleeper.log

@@ -255,6 +255,13 @@ async def test_every_setting_is_described(server: Server) -> None:
     assert rows["generation_defaults.temperature"]["named"] is True
     assert rows["fleet.python"]["file_only"] is True
     assert all(row["help"] for row in rows.values())
+    threads, python = rows["engines.tone.threads"], rows["engines.tone.python"]
+    assert (threads["value"], threads["named"], threads["minimum"]) == (0, False, 0)
+    assert (threads["file_only"], python["file_only"]) == (False, True)
+    assert (await post(server, "/save_settings", {"engines": {"tone": {"threads": 2}}})).status_code == 200
+    answer = (await server.http.get("/settings")).json()
+    rows = {row["key"]: row for section in answer["sections"] for row in section["settings"]}
+    assert (rows["engines.tone.threads"]["value"], rows["engines.tone.threads"]["named"]) == (2, True)
     assert json.dumps(answer)
 
 
@@ -262,5 +269,7 @@ async def test_engines_say_what_they_can(server: Server) -> None:
     first, *others = (await server.http.get("/engines")).json()["engines"]
     assert (first["name"], first["active"], first["state"], first["device"]) == ("tone", True, "ready", "cpu")
     assert {control["name"] for control in first["controls"]} >= {"speed_factor"}
-    assert {"kokoro", "piper"} <= {one["name"] for one in others}
+    states = {one["name"]: one["state"] for one in others}
+    assert states["chatterbox-turbo"] == "not installed: rhapsode engines install chatterbox"
+    assert "not installed" not in states["piper"]
     assert not any(one["offered"] for one in others), "engine.also is empty"

@@ -42,6 +42,8 @@ def parse(words: str) -> click.Context:
     command: click.Command = main
     while isinstance(command, click.Group):
         rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            break
         name, found, rest = command.resolve_command(context, rest)
         assert found is not None
         command = found

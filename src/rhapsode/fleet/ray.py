@@ -27,8 +27,11 @@ _TICK_S = 0.5
 _LEAVE_S = 2.0
 _SPARE_S = 5.0
 """How long a second worker beside those there are is waited for, before one of them makes room."""
+_FIRST_S = 10.0
+"""How long a full cluster is waited for at the start."""
 _PATIENCE_S = 3.0
 """How long a worker may be looked for a place for before that counts as why work waits."""
+_NO_ROOM = "the cluster has no room"
 
 
 class RayFleet(FleetLife):
@@ -113,7 +116,9 @@ class RayFleet(FleetLife):
             return self._failed[engine]
         if self._ready or any(seat.state is not State.COMING for seat in self._seats.values()):
             return None
-        cause = next((seat.cause for seat in self._seats.values() if seat.cause), None)
+        cause = next((seat.cause for seat in self._seats.values() if seat.cause), "")
+        if cause.startswith(_NO_ROOM):
+            return cause
         return f"engine restarting: {cause}" if cause else "engine starting"
 
     async def describe(self, engine: str | None = None, refresh: bool = False) -> EngineDescription:
@@ -225,7 +230,7 @@ class RayFleet(FleetLife):
         return worker
 
     def _note_full(self, seat: Seat, needs: str) -> None:
-        seat.cause = f"the cluster has no room for a worker ({needs})"
+        seat.cause = f"{_NO_ROOM} for a worker ({needs})"
         self._notify()
 
     async def _prepare(self, worker: HiredWorker, options: RayFleetOptions) -> EngineDescription:
@@ -441,10 +446,9 @@ class RayFleet(FleetLife):
             try:
                 await self._join()
                 first = new_seat("express" if self._options.express else "bulk-0", self._options.express)
-                async with asyncio.timeout(self._options.start_timeout_s):
-                    worker, self._known[self._options.engine] = await self._candidate(first, self._options)
+                worker, self._known[self._options.engine] = await self._first(first)
             except (Unavailable, TimeoutError) as error:
-                _log.warning("no worker yet: %s", str(error) or "the cluster has no room")
+                _log.warning("no worker yet: %s", str(error) or "none was ready in time")
             else:
                 first.worker = worker
                 self._seats[first.id] = first
@@ -453,6 +457,22 @@ class RayFleet(FleetLife):
             if self._link is None:
                 self._come_back()
             self._grow()
+
+    async def _first(self, seat: Seat) -> tuple[HiredWorker, EngineDescription]:
+        """A candidate, unless the cluster is full: then the server is wanted all the same, and soon.
+
+        Raises:
+            EngineError, Unavailable, TimeoutError: As for a candidate.
+        """
+        hiring = self._spawn(self._candidate(seat, self._options))
+        try:
+            async with asyncio.timeout(self._options.start_timeout_s):
+                await asyncio.wait([hiring], timeout=_FIRST_S)
+                if not hiring.done() and seat.cause:
+                    raise Unavailable(seat.cause)
+                return await hiring
+        finally:
+            hiring.cancel()
 
     def _go_up(self) -> None:
         self._phase = Phase.UP
@@ -505,7 +525,7 @@ class RayFleet(FleetLife):
                     return await self._candidate(seat, options)
             hiring = self._spawn(self._candidate(seat, options))
             await asyncio.wait([hiring], timeout=_SPARE_S)
-            if not hiring.done() and seat.cause.startswith("the cluster has no room"):
+            if not hiring.done() and seat.cause.startswith(_NO_ROOM):
                 if seat.speaking is not None:
                     await asyncio.wait([seat.speaking])
                 self._dismiss(seat.worker, Unavailable("the worker makes room for a new one"))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from rhapsode.errors import LedgerError
 from rhapsode.jobs.scheduler import Scheduler
@@ -27,6 +28,13 @@ class NodeKeeper:
         self._monotonic = monotonic
         self._steady_since: float | None = None
         self._last = 0.0
+
+    async def hold(self) -> None:
+        """Keep the lease while the workers start, which may take longer than it lasts; until cancelled."""
+        while self._ledger.shared:
+            with suppress(LedgerError):
+                await self._ledger.hold()
+            await asyncio.sleep(BEAT_S)
 
     async def run(self) -> None:
         """Until cancelled."""

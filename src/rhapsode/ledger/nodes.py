@@ -82,6 +82,11 @@ def adopt(tx: Transaction, name: str, ttl_s: float, shared: bool) -> Sequence[Wa
     return _sorted(tx.all(_WAITING, own=tx.epoch))
 
 
+def hold(tx: Transaction) -> None:
+    """See :meth:`rhapsode.ledger.base.Ledger.hold`."""
+    tx.run(_RENEW, own=tx.epoch, now=tx.ledger_now())
+
+
 def beat(tx: Transaction, judge: bool, ttl_s: float) -> Beat:
     """See :meth:`rhapsode.ledger.base.Ledger.beat`."""
     now = tx.ledger_now()

@@ -88,6 +88,12 @@ class SqlLedger(Ledger):
     async def adopt(self) -> Sequence[Waiting]:
         return await self._write(nodes.adopt, self.store.node, self._ttl_s, self.shared)
 
+    async def hold(self) -> None:
+        try:
+            await self._write(nodes.hold)
+        except LeaseLost:  # along with nothing
+            await self.store.begin_again()
+
     async def beat(self, judge: bool) -> Beat:
         if not self.store.shared:
             return Beat()
@@ -221,11 +227,20 @@ class SqlLedger(Ledger):
         candidates = await self._read(queries.unreferenced_takes, limit)
         return await self._write(retention.drop_takes, candidates) if candidates else ()
 
+    async def lexicon(self, digest: str) -> str:
+        return await self._read(queries.lexicon, digest)
+
+    async def drop_unreferenced_lexicons(self, before: float) -> int:
+        return await self._write(retention.drop_lexicons, before)
+
     async def known_takes(self, digests: Sequence[str]) -> frozenset[str]:
         return await self._read(queries.known_takes, digests)
 
     async def known_results(self, names: Sequence[str]) -> frozenset[str]:
         return await self._read(queries.known_results, names)
+
+    async def known_clips(self, digests: Sequence[str]) -> frozenset[str]:
+        return await self._read(queries.known_clips, digests)
 
     async def counts(self) -> Counts:
         return await self._read(queries.counts)
