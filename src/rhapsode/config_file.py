@@ -177,19 +177,6 @@ def is_file_only(key: str) -> bool:
     return key in FILE_ONLY or (key.startswith("engines.") and key.endswith(".python"))
 
 
-def _changeable(changes: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """Changes without what only the file may say: it is as it was, and is shown without its passwords."""
-    found: dict[str, Any] = {}
-    for name, value in changes.items():
-        key = f"{section}.{name}" if section else name
-        if isinstance(value, Mapping) and value and not section.partition(".")[2]:
-            if inner := _changeable(value, key):
-                found[name] = inner
-        elif not _is_file_only(key):
-            found[name] = value
-    return found
-
-
 def _leaves(content: object) -> Iterator[tuple[str, Any]]:
     """Values by key, ``section.name`` and ``engines.kokoro.device``."""
     for section, values in content.items() if isinstance(content, Mapping) else ():
