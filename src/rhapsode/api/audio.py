@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from rhapsode.api.connection import ClientLeft, while_connected
 from rhapsode.api.errors import job_failed, problem
-from rhapsode.api.ranges import FileInParts, matches, stream_response
+from rhapsode.api.ranges import FileInParts, bytes_response, matches, stream_response
 from rhapsode.audio.encode import content_type, extension
 from rhapsode.blobs.base import BlobStat, BlobStore
 from rhapsode.errors import Gone, StorageFull
+from rhapsode.jobs.early import EarlyResult
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.saved import output_name
 from rhapsode.jobs.service import JobService
@@ -76,9 +77,31 @@ async def result_response(service: JobService, job: Job, request: Request) -> Re
         job, stat = newer, await service.results.stat(newer)  # revised in this moment
     if job.result is None or stat is None:
         raise Gone(f"the result of job {job.id} is no longer there, and cannot be made again from what is left of it")
-    etag = f'"{job.result.digest[:32]}-{job.result.revision}"'
+    etag = _etag(job.result.digest, job.result.revision)
     found = _Found(service.shop.results, job.result.name, stat, job.result.format, etag)
     return await _stored_response(service, job, request, found)
+
+
+async def spoken_response(service: JobService, job: Job, request: Request) -> Response:
+    """The audio of a job that somebody waits for, or how it failed. The job is cancelled when the client leaves before.
+
+    Raises:
+        ClientLeft: It did.
+        Gone: As in :func:`result_response`.
+    """
+    async with service.attend(job):
+        heard = await while_connected(request, service.heard(job))
+    if isinstance(heard, EarlyResult):
+        ended = replace(heard.job, ended_at=service.shop.clock())
+        headers = job_headers(ended) | disposition(download_name(ended)) | {"ETag": _etag(heard.digest, 1)}
+        return bytes_response(request, heard.data, content_type(job.request.output_format), headers)
+    if heard.status is not JobStatus.COMPLETED:
+        return job_failed(heard)
+    return await result_response(service, heard, request)
+
+
+def _etag(digest: str, revision: int) -> str:
+    return f'"{digest[:32]}-{revision}"'
 
 
 async def rendition_response(service: JobService, job: Job, request: Request, audio_format: AudioFormat) -> Response:

@@ -12,18 +12,17 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import AS_IT_COMES, LiveResponse, job_headers, live_response, next_piece, result_response
+from rhapsode.api.audio import AS_IT_COMES, LiveResponse, job_headers, live_response, next_piece, spoken_response
 from rhapsode.api.body import read_body
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Context, Ctx, Reader, Submitter
-from rhapsode.api.errors import job_failed
 from rhapsode.api.idempotency import idempotency_key
 from rhapsode.api.openai_form import in_their_form
 from rhapsode.audio.wav import to_float32, to_int16
 from rhapsode.errors import NotFound
 from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.request import SpeechBody
-from rhapsode.model import AudioFormat, Job, JobStatus
+from rhapsode.model import AudioFormat, Job
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -102,11 +101,7 @@ async def speech(request: Request, ctx: Ctx, caller: Submitter) -> Response:
         return await _samples(ctx, job, request)
     if audio_format not in _FILES or asked.stream_format == "audio":
         return await live_response(ctx.service, job, request, audio_format)
-    async with ctx.service.attend(job):
-        job = await while_connected(request, ctx.service.wait(job.id))
-    if job.status is not JobStatus.COMPLETED:
-        return in_their_form(job_failed(job))
-    return await result_response(ctx.service, job, request)
+    return in_their_form(await spoken_response(ctx.service, job, request))
 
 
 @router.get("/models")

@@ -5,15 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from rhapsode.api.audio import live_response, result_response
+from rhapsode.api.audio import live_response, spoken_response
 from rhapsode.api.body import SPEECH_SCHEMA, read_speech
-from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Ctx, Submitter, root_of
-from rhapsode.api.errors import job_failed
 from rhapsode.api.idempotency import REPLAYED, idempotency_key
 from rhapsode.api.schemas import Enqueued
 from rhapsode.jobs.status import links
-from rhapsode.model import JobStatus
 
 router = APIRouter(tags=["speech"])
 
@@ -31,11 +28,7 @@ async def speak(request: Request, ctx: Ctx, caller: Submitter) -> Response:
     job = await ctx.service.submit(body, caller, attached=True, idempotency_key=key)
     if body.stream:
         return await live_response(ctx.service, job, request, job.request.output_format)
-    async with ctx.service.attend(job):
-        job = await while_connected(request, ctx.service.wait(job.id))
-    if job.status is not JobStatus.COMPLETED:
-        return job_failed(job)
-    return await result_response(ctx.service, job, request)
+    return await spoken_response(ctx.service, job, request)
 
 
 @router.post("/tts/enqueue", status_code=202, openapi_extra=SPEECH_SCHEMA, responses={202: {"model": Enqueued}})

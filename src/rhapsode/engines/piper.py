@@ -15,8 +15,9 @@ no further than :data:`MOST_DURATION_NOISE`: at twice its own amount single soun
 import importlib.metadata
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -44,6 +45,8 @@ MOST_DURATION_NOISE = 1.5
 """In parts of the voice's own ``noise_w``."""
 _LOADED_AT_MOST = 3
 """Models kept in memory, some 100 MB each."""
+_WORDS = 4096
+"""Words whose phonemes are remembered per model: espeak takes longer to change its voice than to read one."""
 _EDGES_S = 0.055
 """What trimming leaves of the silence around a sentence, whatever its speed."""
 _MEASURED_BELOW_S = 3.0
@@ -64,6 +67,8 @@ class _Loaded:
     model: SeededModel
     phonemiser: piper.PiperVoice
     stamp: tuple[int, ...]
+    alone: Callable[[str], Sequence[str]]
+    """Phonemes of a word by itself; those of the words of late are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,8 @@ class PiperEngine:
                 self._loaded.popitem(last=False)
             model = load_model(file.model, file.digest, self._options.model_cache, self._options.threads)
             phonemiser = piper.PiperVoice(model.session, file.config, download_dir=self._options.model_cache)
-            loaded = self._loaded[key] = _Loaded(model, phonemiser, file.stamp)
+            alone = lru_cache(_WORDS)(partial(_phonemes, phonemiser))
+            loaded = self._loaded[key] = _Loaded(model, phonemiser, file.stamp, alone)
         self._loaded.move_to_end(key)
         return file, loaded
 
@@ -235,7 +241,7 @@ def _speak(
     tokens = text.split()
     if len(borders) != len(phonemes) + 1:
         return _Sentence(audio, _proportional(tokens, audio.size), natural)
-    spans = word_spans(tokens, phonemes, lambda token: _phonemes(loaded.phonemiser, token))
+    spans = word_spans(tokens, phonemes, loaded.alone)
     words = tuple(WordTiming(t, borders[a], borders[b]) for t, (a, b) in zip(tokens, spans, strict=True))
     return _Sentence(audio, words, natural)
 

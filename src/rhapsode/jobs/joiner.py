@@ -20,6 +20,7 @@ from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
 from rhapsode.errors import BlobError, LedgerUnavailable, Refused, StorageAway, StorageFull
 from rhapsode.failpoints import failpoint
+from rhapsode.jobs.early import MOST_BYTES, EarlyResult
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.stored import drop, local_copy, store_result
 from rhapsode.jobs.takes import JobEnded, takes_in_order
@@ -146,7 +147,7 @@ class Joiner:
         shop: Shared parts.
         job: The job; its request, epoch and run do not change while this lives.
         on_lost: Called with a segment whose take was gone or damaged and that is pending again.
-        total: Number of segments, once the job is planned.
+        newest: The job as it is known now.
         first: The first take, when it is at hand.
     """
 
@@ -155,13 +156,13 @@ class Joiner:
         shop: Shop,
         job: Job,
         on_lost: Callable[[SegmentState], None],
-        total: Callable[[], int | None],
+        newest: Callable[[], Job],
         first: FirstTake | None = None,
     ) -> None:
         self._shop = shop
         self._job = job
         self._on_lost = on_lost
-        self._total = total
+        self._newest = newest
         self._first = first
         self._path = shop.results.scratch()
 
@@ -200,12 +201,26 @@ class Joiner:
             )
             if assembler is None:
                 return True
-            published = await uninterrupted(self._publish(await in_thread(assembler.finish)))
+            made, early = await in_thread(self._finish, assembler)
+            with self._shop.early.handed(early) if early else contextlib.nullcontext():
+                published = await uninterrupted(self._publish(made))
             self._first = None
             return published
         finally:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
+
+    def _finish(self, assembler: Assembler) -> tuple[Assembled, EarlyResult | None]:
+        """Complete the file; all of it, too, when it is short and somebody waits for it."""
+        made, job = assembler.finish(), self._newest()
+        if made.size > MOST_BYTES or not job.attached or not job.plan_done or not self._shop.early.is_wanted(job.id):
+            return made, None
+        return made, EarlyResult(job, self._path.read_bytes(), made.digest)
+
+    def _total(self) -> int | None:
+        """Number of segments, once it is known."""
+        job = self._newest()
+        return job.segments_total or None if job.plan_done else None
 
     async def _feed(self, begin: Callable[[int], S]) -> S | None:
         """Push every take in order into what ``begin`` makes of their sample rate; None when there is no take at all."""

@@ -131,7 +131,7 @@ class JobRun:
         if not self._joining and not self.closed and (self._fresh or self._given >= _STEADY or self._all_given()):
             self._joining = True
             kind = RedoJoiner if self.job.redo_of else Joiner
-            self._begin(kind(self._shop, self.job, self.lost, self._total, first).run(), "assembling")
+            self._begin(kind(self._shop, self.job, self.lost, lambda: self.job, first).run(), "assembling")
 
     def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
         task = asyncio.create_task(self._guard(work, what))
@@ -237,10 +237,6 @@ class JobRun:
 
     def _more_to_load(self) -> bool:
         return self._loaded_to < self.job.segments_total
-
-    def _total(self) -> int | None:
-        """Number of segments, once it is known."""
-        return self.job.segments_total or None if self.job.plan_done else None
 
     def _all_given(self) -> bool:
         """Whether no segment is left to give away, now or later, unless one comes back."""

@@ -20,6 +20,7 @@ from rhapsode.errors import (
 )
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
+from rhapsode.jobs.early import EarlyResult
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
@@ -195,6 +196,7 @@ class JobService:
         Raises:
             NotFound: No such job; any malformed id, and a job that the caller may not see, is simply unknown.
         """
+        await self.shop.early.stored(job_id)
         job = await self._find(job_id) if is_job_id(job_id) else None
         if job is None or caller.sees not in (None, job.owner):
             raise NotFound(f"there is no job {job_id[:100]!r}", "job_id")
@@ -274,6 +276,17 @@ class JobService:
                 if job.status.is_terminal or job.deleted:
                     return job
                 await watch.wait(_POLL_S)
+
+    async def heard(self, job: Job) -> Job | EarlyResult:
+        """Wait until the job has ended, or its audio is at hand though not stored yet."""
+        with self.shop.early.wanted(job.id) as early:
+            ending = asyncio.ensure_future(self.wait(job.id))
+            try:
+                await asyncio.wait((ending, early), return_when=asyncio.FIRST_COMPLETED)
+                return early.result() if early.done() else await ending
+            finally:
+                ending.cancel()
+                await asyncio.gather(ending, return_exceptions=True)
 
     @asynccontextmanager
     async def attend(self, job: Job) -> AsyncIterator[None]:

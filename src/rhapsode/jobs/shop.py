@@ -6,6 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
+from rhapsode.jobs.early import EarlyResults
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
@@ -41,6 +42,7 @@ class Shop:
     installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
     """Engines by name, with how to get what they lack; empty when they can be loaded."""
     patience: Patience = field(default_factory=Patience)
+    early: EarlyResults = field(default_factory=EarlyResults)
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
