@@ -37,7 +37,7 @@ if [ $# -gt 0 ]; then
 else
     # Side by side, as many of them wait more than they work; a file's tests stay together, for they share servers.
     jobs=${RHAPSODE_TEST_JOBS:-$(($(python -c 'import os; print(os.cpu_count() or 1)') + 1))}
-    for kind in unit contract integration e2e browser faults; do
+    for kind in unit contract integration e2e browser faults load; do
         check "$kind tests" pytest -q --numprocesses "$jobs" --dist loadfile "tests/$kind"
     done
 fi

@@ -349,7 +349,7 @@ async def simulate(workers: int, segments: int, per_job: int, costs: Costs, seed
     hub = EventHub()
     ledger, fleet = SimLedger(costs, hub), SimFleet(workers, costs, rng)
     loop = asyncio.get_running_loop()
-    parts: dict[str, Any] = dict.fromkeys(("planner", "access", "outbox", "batches", "renditions"))
+    parts: dict[str, Any] = dict.fromkeys(("planner", "access", "outbox", "batches", "renditions", "clips"))
     shop = Shop(
         ledger=cast(Any, ledger),
         takes=cast(Any, SimStore(costs)),

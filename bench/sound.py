@@ -27,7 +27,7 @@ from rhapsode.audio.wav import read_wav, to_int16, wav_bytes
 from rhapsode.deliver.assemble import Assembler
 from rhapsode.deliver.live import LiveStream
 from rhapsode.deliver.timeline import Timeline, TimelineOptions
-from rhapsode.model import AudioFormat, Boundary, Pauses
+from rhapsode.model import AudioFormat, Boundary, Joint, Pauses
 
 RATE = 22_050
 TAKE_S = 4.0
@@ -84,7 +84,7 @@ def cases(takes: list[np.ndarray], folder: Path) -> dict[str, tuple[Callable[[],
         def run() -> None:
             timeline = Timeline(TimelineOptions(RATE, Pauses(), gain_db))
             for take in data:
-                to_int16(timeline.add_take(take, Boundary.SENTENCE)[0]).tobytes()
+                to_int16(timeline.add_take(take, Joint(Boundary.SENTENCE))[0]).tobytes()
             timeline.finish()
 
         return run
@@ -106,7 +106,7 @@ def cases(takes: list[np.ndarray], folder: Path) -> dict[str, tuple[Callable[[],
         def run() -> None:
             assembler = Assembler(folder / "assembled", audio_format, options)
             for take in stored:
-                assembler.add(take, Boundary.SENTENCE)
+                assembler.add(take, Joint(Boundary.SENTENCE))
             assembler.finish()
 
         return run
@@ -115,7 +115,7 @@ def cases(takes: list[np.ndarray], folder: Path) -> dict[str, tuple[Callable[[],
         def run() -> None:
             stream = LiveStream(audio_format, options)
             for take in stored:
-                stream.add(take, Boundary.SENTENCE)
+                stream.add(take, Joint(Boundary.SENTENCE))
             stream.finish()
 
         return run

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,12 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "rhapsode-stamp"
+ENGINES = ROOT / ".venv-engines"
+"""Data directory of engines in interpreters of their own, for the checks."""
+ENGINES_STAMP = ENGINES / "stamp"
+POCKET_VERSIONS = ROOT / "tests" / "pocket_versions.txt"
+"""Without hashes: the builds of torch for CPUs and for graphics cards have one version."""
+CHATTERBOX = "chatterbox-tts==0.1.7"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
 NETWORK_SIGNS = (
@@ -112,6 +119,51 @@ def make_page(mode: str) -> None:
         if mode == "test":
             raise SetupFailed(f"The page cannot be built. {error}") from None
         say(f"The page cannot be built, so the server runs without one; the next start tries again. {error}")
+
+
+def engines_fingerprint() -> str:
+    """What .venv-engines has to match; of the project file only what its interpreters were made from."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    made_from = [project["version"], project["optional-dependencies"]["pocket"], project["entry-points"]]
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT} {CHATTERBOX} {made_from}".encode())
+    for path in (POCKET_VERSIONS, ROOT / "tests" / "pocket_model.py"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def engines_are_ready() -> bool:
+    """Whether .venv-engines holds what the checks need."""
+    return ENGINES_STAMP.exists() and ENGINES_STAMP.read_text(encoding="utf-8") == engines_fingerprint()
+
+
+def make_engines() -> None:
+    """Install Pocket TTS the way users do, in an interpreter of its own, with small random weights; unpack Chatterbox's code.
+
+    Raises:
+        SetupFailed: It cannot be installed.
+    """
+    if engines_are_ready():
+        return
+    started = time.monotonic()
+    say("Installing Pocket TTS in an interpreter of its own, for the checks")
+    shutil.rmtree(ENGINES, ignore_errors=True)
+    install = ["engines", "install", "pocket", "--constraint", str(POCKET_VERSIONS), "--no-models"]
+    done = subprocess.run(
+        [str(VENV / "bin" / "rhapsode"), "--data-dir", str(ENGINES), *install],
+        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise SetupFailed(f"Pocket TTS cannot be installed: {done.stdout.strip()[-1500:]}")
+    small = [str(ENGINES / "engines" / "pocket" / "bin" / "python"), str(ROOT / "tests" / "pocket_model.py")]
+    done = subprocess.run(
+        [*small, str(ENGINES / "models")], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        raise SetupFailed(f"The small model of Pocket TTS cannot be made: {done.stdout.strip()[-1500:]}")
+    # too large to be run in the checks: only looked at
+    _pip("install", "--no-deps", "--target", str(ENGINES / "sources"), CHATTERBOX)
+    ENGINES_STAMP.write_text(engines_fingerprint(), encoding="utf-8")
+    say(f"Pocket TTS installed in {time.monotonic() - started:.0f} s")
 
 
 def find_chromium() -> str | None:
@@ -259,7 +311,8 @@ def main() -> int:
     """Exit status: 0 ready, 1 not."""
     *flags, mode = sys.argv[1:]
     if flags == ["--check"]:
-        return 0 if is_ready(mode) and page.is_built() and (mode == "run" or has_programs()) else 1
+        checks_can_run = mode == "run" or (has_programs() and engines_are_ready())
+        return 0 if is_ready(mode) and page.is_built() and checks_can_run else 1
     with _alone():
         try:
             if not is_ready(mode):
@@ -269,6 +322,7 @@ def main() -> int:
                 get_chromium()
                 get_proxies()
                 get_postgres()
+                make_engines()
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1

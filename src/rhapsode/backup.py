@@ -1,9 +1,9 @@
 """Back up a data directory while its server runs, and put a backup back.
 
-A backup is a folder: a copy of the ledger at one moment, every take and result that it refers to (unless they lie in a bucket), the voices
-and recordings, the configuration of the data directory, and ``manifest.json`` with the SHA-256 of each file. That file appears last: without
-it there is no backup. Restoring checks every byte before anything is put in place, and the ledger appears last: without it the data
-directory counts as empty, and restoring can be begun anew.
+A backup is a folder: a copy of the ledger at one moment, every take and result that it refers to (unless they lie in a bucket), the voices,
+recordings, consents and clips, the configuration of the data directory, and ``manifest.json`` with the SHA-256 of each file. That file
+appears last: without it there is no backup. Restoring checks every byte before anything is put in place, and the ledger appears last:
+without it the data directory counts as empty, and restoring can be begun anew.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from rhapsode.settings import Settings
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _LEDGER = "ledger.db"
-_PLAIN_FILES = (FILE_NAME, STATE_NAME, "presets.yaml", "webhook.key")
+_PLAIN_FILES = (FILE_NAME, STATE_NAME, "dictionary.json", "presets.yaml", "webhook.key")
 _TRIES = 5
 """Looks at the ledger: takes and results that vanish while they are copied were deleted by the server, and then a newer copy does not
 name them."""
@@ -74,6 +74,8 @@ def folders(settings: Settings) -> Mapping[str, Path]:
         "results": settings.job_queue.output_path,
         "voices": settings.tts_engine.predefined_voices_path,
         "recordings": settings.tts_engine.reference_audio_path,
+        "consents": settings.data_dir / "consents",
+        "clips": settings.data_dir / "clips",
     }
 
 
@@ -119,9 +121,8 @@ class _Writer:
         """All but the manifest, which it gives."""
         for name in _PLAIN_FILES:
             self._copy(self._from["data"] / name, f"data/{name}")
-        for kind in ("voices", "recordings"):
-            for path in _files_below(self._from[kind]):
-                self._copy(path, f"{kind}/{path.relative_to(self._from[kind]).as_posix()}")
+        for kind in ("voices", "recordings", "consents"):
+            self._copy_all(kind)
         ledger = self._draft / "data" / _LEDGER
         ledger.parent.mkdir(exist_ok=True)
         missing: list[str] = []
@@ -131,10 +132,17 @@ class _Writer:
             missing = [] if self._in_bucket else self._copy_needed(ledger)
             if not missing:
                 break
+        self._copy_all("clips", ".wav")  # behind the ledger: a clip is there before its job is
         size, digest = _digest(ledger)
         kept = [entry for entry in self._entries.values() if (self._draft / entry.path).exists()]
         files = (Entry(f"data/{_LEDGER}", size, digest), *kept)
         return Manifest(time.time(), importlib.metadata.version("rhapsode"), files, tuple(missing))
+
+    def _copy_all(self, kind: str, suffix: str = "") -> None:
+        """Copy the files of a kind; what engines computed of clips can be computed again."""
+        for path in _files_below(self._from[kind]):
+            if path.name.endswith(suffix):
+                self._copy(path, f"{kind}/{path.relative_to(self._from[kind]).as_posix()}")
 
     def _copy_needed(self, ledger: Path) -> list[str]:
         """Copy what a copy of the ledger refers to, drop what it does not; what could not be had whole."""
@@ -274,7 +282,7 @@ def _safe(path: str) -> PurePosixPath:
     BackupError: The path leads out of its folder, or is of no kind that we know.
     """
     found = PurePosixPath(path)
-    kinds = ("data", "takes", "results", "voices", "recordings")
+    kinds = ("data", "takes", "results", "voices", "recordings", "consents", "clips")
     if found.is_absolute() or ".." in found.parts or len(found.parts) < 2 or found.parts[0] not in kinds:
         raise BackupError(f"{MANIFEST} names {path!r}, which belongs into no backup")
     return found

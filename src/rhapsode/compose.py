@@ -11,25 +11,29 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.datadir import secret_key
-from rhapsode.engines.registry import engine_names, missing_packages, way_to_install
+from rhapsode.engines.registry import CLONING, engine_names, missing_packages, way_to_install
+from rhapsode.environment import interpreters, missing
 from rhapsode.errors import ConfigError
 from rhapsode.fleet.layout import LocalFleetOptions, default_layout
 from rhapsode.fleet.local import LocalFleet
 from rhapsode.fleet.ray import RayFleet
 from rhapsode.fleet.ray_hired import RayFleetOptions
+from rhapsode.jobs.clips import Clips
+from rhapsode.jobs.engine_choice import engine_choice
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.nodes import NodeKeeper
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.saved import SavedCopies
 from rhapsode.jobs.scheduler import Scheduler, SchedulerOptions
-from rhapsode.jobs.service import JobService, engine_choice, settle
+from rhapsode.jobs.service import JobService, settle
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.sweeper import Sweeper
 from rhapsode.jobs.webhook_service import policy_of
@@ -55,6 +59,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
         nice=fleet.nice,
         python=fleet.python or sys.executable,
+        interpreters=partial(interpreters, settings.data_dir),
         start_timeout_s=fleet.start_timeout_sec,
         deadline_base_s=fleet.deadline_base_sec,
         deadline_per_char_s=fleet.deadline_per_char_sec,
@@ -98,12 +103,19 @@ def ray_fleet(settings: Settings) -> RayFleet:
 
 
 def installed_engines(settings: Settings) -> Mapping[str, str]:
-    """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    """Engines by name, with how to get what they lack; empty when they can be loaded. Environments under the data directory are this machine's."""
+    here = settings.fleet.kind != "ray"
+    own, absent = (interpreters(settings.data_dir), missing(settings.data_dir)) if here else ({}, {})
     found = {}
     for name in engine_names({settings.engine.name, *settings.engine.others}):
-        own = settings.engines.run(name).python
-        found[name] = "" if own or not missing_packages(name) else way_to_install(name)
+        loads = bool(settings.engines.run(name).python) or name in own or not (name in absent or missing_packages(name))
+        found[name] = "" if loads else absent.get(name) or way_to_install(name)
     return found
+
+
+def _cloning(settings: Settings) -> Mapping[str, str]:
+    """The engines of this package that clone, as in :func:`installed_engines`."""
+    return {name: lacks for name, lacks in installed_engines(settings).items() if name in CLONING}
 
 
 def scheduler_options(settings: Settings) -> SchedulerOptions:
@@ -177,6 +189,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         node=settings.ledger.node or _node_name(settings),
     )
     takes, renditions, results = blob_stores(settings)
+    clips = LocalBlobs(settings.data_dir / "clips", fan_out=False)  # files: the workers read them
     hub = EventHub()
     ledger.on_event(hub.publish)
     metrics = Metrics()
@@ -201,8 +214,10 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
             outbox=SqlOutbox(ledger.store, key),
             batches=SqlBatches(ledger.store, ttl_s),
             renditions=renditions,
+            clips=Clips(clips),
             metrics=metrics,
             installed_engines=installed_engines,
+            cloning=partial(_cloning, settings),
             saved=SavedCopies(settings.paths.output) if settings.audio_output.save_to_disk else None,
         )
     finally:
@@ -210,6 +225,7 @@ async def open_shop(settings: Settings) -> AsyncIterator[Shop]:
         takes.close()
         results.close()
         renditions.close()
+        clips.close()
 
 
 def _node_name(settings: Settings) -> str:

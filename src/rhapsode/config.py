@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rhapsode.environment import interpreters
 from rhapsode.errors import ConfigError
 from rhapsode.settings import OpenSection, Settings, sections
 
@@ -79,6 +81,21 @@ class Loaded:
         return "server.host" in self.named
 
 
+_SHOWN = reprlib.Repr()
+"""Cuts before it writes: a few lines of YAML can stand for terabytes, by anchors."""
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxlong, _SHOWN.maxother = 3, 200, 200, 200
+
+_OLD_CHOICES = {
+    "chatterbox": "chatterbox",
+    "original": "chatterbox",
+    "chatterbox-multilingual": "chatterbox-multilingual",
+    "multilingual": "chatterbox-multilingual",
+    "chatterbox-turbo": "chatterbox-turbo",
+    "turbo": "chatterbox-turbo",
+}
+"""Values of the old server's ``model.repo_id``, without the owner before a slash, and our engines."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """A value that something named."""
@@ -121,11 +138,13 @@ def load_settings(
         given |= _from_text(read_file(source), source, warnings)
     given |= _from_env(env, warnings)
     given |= _from_overrides(overrides)
-    warnings += _notes(given)
     in_file = given.pop("data_dir", None)
     if folder is None and in_file is not None:
         folder = (source.parent if source else Path()) / Path(str(in_file.value)).expanduser()
     folder = (folder or default_data_dir(env)).absolute()
+    if "engine.name" not in given and (engine := _old_choice(given)) in interpreters(folder):
+        given["engine.name"] = _Given(engine, "model.repo_id")
+    warnings += _notes(given)
     base = source.parent if source else folder
     written = _paths_as_written(given)
     nested = _nest(given)
@@ -203,7 +222,7 @@ def _from_text(text: str, path: Path, warnings: list[str]) -> dict[str, _Given]:
     """The values that the file names. A null means that the key is not set."""
     try:
         content = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"the configuration file {path} is not valid YAML: {_yaml_problem(error)}") from None
     if content is None:
         return {}
@@ -269,11 +288,23 @@ def _notes(given: Mapping[str, _Given]) -> Iterator[str]:
     """Warnings about settings that are known but do not do here what they did on the old server."""
     repo = str(given["model.repo_id"].value) if "model.repo_id" in given else ""
     engine = str(given["engine.name"].value) if "engine.name" in given else Settings().engine.name
-    if repo and repo != engine:
+    old = _old_choice(given)
+    if old and old != engine and "engine.name" not in given:
+        yield (
+            f"model.repo_id = {repo!r} is engine {old}, which is not installed here (rhapsode engines install chatterbox): "
+            f"speaking with engine.name = {engine!r}"
+        )
+    elif repo and engine not in (repo, old):
         yield f"model.repo_id = {repo!r} chooses no engine here: speaking with engine.name = {engine!r}"
     rate = given.get("audio_output.sample_rate")
     if rate is not None and str(rate.value) != "0":
         yield f"audio_output.sample_rate = {_show(rate.value)} has no effect: files keep the sample rate of the voice"
+
+
+def _old_choice(given: Mapping[str, _Given]) -> str:
+    """The engine that the old server's ``model.repo_id`` means; empty when it names none that we know."""
+    repo = str(given["model.repo_id"].value).lower() if "model.repo_id" in given else ""
+    return _OLD_CHOICES.get(repo.rpartition("/")[2], "")
 
 
 def _keys() -> list[str]:
@@ -344,5 +375,5 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
 
 def _show(value: object) -> str:
     """A value for a message, cut when it is long."""
-    text = repr(value)
+    text = _SHOWN.repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

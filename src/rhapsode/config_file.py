@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from rhapsode.config import FILE_NAME, Loaded, effective, load_settings, read_file
 from rhapsode.errors import ConfigError, Forbidden
+from rhapsode.plain import require_plain
 from rhapsode.settings import UIState
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,10 @@ class ConfigFile:
             Forbidden: One of :data:`FILE_ONLY` would change.
             OSError: It cannot be written.
         """
+        try:
+            require_plain(changes)
+        except ValueError as error:
+            raise ConfigError(f"settings: {error}") from None
         with self._lock:
             rest = {key: value for key, value in changes.items() if key != _STATE}
             state = changes.get(_STATE)
@@ -111,7 +116,7 @@ class ConfigFile:
             if self.path.exists():
                 old = YAML(typ="safe", pure=True).load(read_file(self.path)) or {}
                 for key, value in _leaves(old):
-                    if _is_file_only(key):
+                    if is_file_only(key):
                         *sections, name = key.split(".")
                         into = kept
                         for section in sections:
@@ -147,7 +152,7 @@ class ConfigFile:
             known: Any = now
             for part in key.split("."):
                 known = known.get(part) if isinstance(known, Mapping) else None
-            if _is_file_only(key) and value != known and (value or known):
+            if is_file_only(key) and value != known and (value or known):
                 raise Forbidden(f"{key} can only be changed in {self.path.name} itself, not over HTTP")
 
 
@@ -159,7 +164,7 @@ def needs_restart(changes: Mapping[str, Any]) -> bool:
 
 def _without_file_only(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        section: {name: value for name, value in values.items() if not _is_file_only(f"{section}.{name}")}
+        section: {name: value for name, value in values.items() if not is_file_only(f"{section}.{name}")}
         if isinstance(values, Mapping)
         else values
         for section, values in changes.items()
@@ -167,7 +172,8 @@ def _without_file_only(changes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_file_only(key: str) -> bool:
+def is_file_only(key: str) -> bool:
+    """Whether a setting must not be changed over HTTP."""
     return key in FILE_ONLY or (key.startswith("engines.") and key.endswith(".python"))
 
 

@@ -40,19 +40,23 @@ class InvalidInput(RhapsodeError):
         message: One sentence that names field, value and bound.
         field: Name of the offending field, or None when the whole request is meant.
         status: The HTTP status that API.md gives for it.
+        place: Line and column in the field's text, both counted from 1; None: all of it is meant.
     """
 
-    def __init__(self, message: str, field: str | None = None, status: int = 422) -> None:
+    def __init__(
+        self, message: str, field: str | None = None, status: int = 422, place: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(message)
         self.field = field
         self.status = status
+        self.place = place
 
 
 class NotFound(InvalidInput):
     """A job, voice, reference or segment that does not exist."""
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message, field, 404)
+    def __init__(self, message: str, field: str | None = None, place: tuple[int, int] | None = None) -> None:
+        super().__init__(message, field, 404, place)
 
 
 class TooLarge(InvalidInput):

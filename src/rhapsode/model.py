@@ -99,6 +99,42 @@ class Pauses:
         }[boundary]
 
 
+class Markup(StrEnum):
+    """What stands between the words of a text."""
+
+    PLAIN = "plain"  # nothing: brackets and tags are text
+    MARKERS = "markers"  # [pause 1s], [voice:name]
+    SSML = "ssml"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A voice that a text calls by name, resolved at submit."""
+
+    name: str
+    """As the text has it."""
+    voice: str
+    """Id."""
+    language: str
+    gain_db: float = 0.0
+    """Fixed gain of the voice on the timeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pronunciation:
+    """How a word or phrase is spoken. An entry of a dictionary: see :mod:`rhapsode.text.lexicon`."""
+
+    word: str
+    say: str | None = None
+    """Respelling that any engine reads as it should."""
+    ipa: str | None = None
+    """Phonemes in the International Phonetic Alphabet, for engines that take them."""
+    language: str | None = None
+    """Only in texts of this language; None: in all."""
+    match_case: bool | None = None
+    """None: only a word that is written with a capital letter here must have its capitals."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
     """What to speak with, fully resolved at submit: no default is looked up later. The text is stored beside it."""
@@ -106,6 +142,8 @@ class SpeechRequest:
     engine: str
     voice: str
     voice_mode: VoiceMode = VoiceMode.PREDEFINED
+    reference: str | None = None
+    """SHA-256 of the clip whose voice is cloned; ``voice`` is then the recording's name when the job was submitted."""
     language: str = "en"
     output_format: AudioFormat = AudioFormat.WAV
     split_text: bool = True
@@ -119,6 +157,31 @@ class SpeechRequest:
     """Fixed gain of the voice on the timeline."""
     loudness_lufs: float | None = None
     """Target of the two-pass loudness normalisation of the final file; None leaves it out."""
+    markup: Markup = Markup.PLAIN
+    cast: tuple[Part, ...] = ()
+    """Voices that the text calls beside :attr:`voice`."""
+    rate: int = 0
+    """Sample rate of all takes, Hz; 0: as the voice has it."""
+    pronunciations: tuple[Pronunciation, ...] = ()
+    """Of this job alone; they win over the dictionary's."""
+    lexicon: str | None = None
+    """Digest of the dictionary as it was at submit, which the ledger keeps; None: there was none."""
+
+    def part(self, voice: str | None) -> Part | None:
+        """The part that ``voice`` (an id) has; None for the job's own voice."""
+        return next((part for part in self.cast if part.voice == voice), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """How a take is joined to the one before it and the one behind it."""
+
+    boundary: Boundary
+    """What ends it in the text; decides the pause after it."""
+    lead_ms: int | None = None
+    """Silence before it that the text asks for, milliseconds, instead of the pause after the take before it."""
+    gain_db: float | None = None
+    """Of its voice; None: as the timeline has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +196,19 @@ class Segment:
     text: str
     """The span as the user wrote it, stripped."""
     spoken: str
-    """What the engine gets: normalised, never empty; sentences are separated by a newline."""
+    """What the engine gets: normalised, never empty; sentences are separated by a newline, ``[[`` and ``]]`` enclose IPA."""
     boundary: Boundary
+    voice: str | None = None
+    """Id of the voice; None: the job's own."""
+    lead_ms: int | None = None
+    """As in :class:`Joint`."""
+    speed: float = 1.0
+    """How much faster than the job's own speed."""
+
+    @property
+    def joint(self) -> Joint:
+        """How its take is placed; the gain of its voice stands in the request."""
+        return Joint(self.boundary, self.lead_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from rhapsode.plain import require_plain
+
 
 def _setting(default: Any, text: str, unit: str = "", special: str = "", **bounds: Any) -> Any:
     """Declare one setting.
@@ -39,21 +41,32 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true`` for a number, which Python takes as 1, and take choices in any case."""
+        """Refuse ``true`` for a number, which Python takes as 1, and text that no file can hold; take choices in any case."""
         annotation = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else object
         if isinstance(value, bool) and annotation in {int, float}:
             raise ValueError("must be a number")
+        if isinstance(value, str | Path) and annotation is not object:
+            require_plain(str(value))
+            if "\0" in str(value):
+                raise ValueError("must not hold NUL characters")
         if isinstance(value, str) and get_origin(annotation) is Literal:
             return value.strip().lower()
         return value
 
 
 class OpenSection(Section):
-    """A section that keeps whatever it is given."""
+    """A section that keeps whatever it is given, if it is plain."""
 
     model_config = ConfigDict(extra="allow")
     member: ClassVar[type[Section] | None] = None
     """What each thing is that it is given, if that is known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: object) -> object:
+        if isinstance(given, dict):
+            require_plain(given)
+        return given
 
 
 class Server(Section):

@@ -165,7 +165,7 @@ class Handler(AsyncEventHandler):
             asked["language"] = reply.voice.language
         job = await service.submit(SpeechBody.model_validate(asked), attached=True)
         voice = (await service.described(job.request.engine)).voice(job.request.voice)
-        rate = voice.sample_rate if voice else 22_050
+        rate = job.request.rate or (voice.sample_rate if voice else 22_050)
         async with (
             service.attend(job),
             contextlib.aclosing(live_audio(service.shop, service.scheduler, job, AudioFormat.PCM)) as stream,

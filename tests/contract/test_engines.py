@@ -1,14 +1,17 @@
 """What every engine must do, whatever it is made of."""
 
 import contextlib
+import hashlib
+import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rhapsode.audio.clip import RATE, make_clip
 from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Determinism, Engine, EngineOptions, Speech, Utterance
 from rhapsode.engines.kokoro import KokoroEngine
@@ -16,6 +19,7 @@ from rhapsode.engines.piper import PiperEngine
 from rhapsode.engines.tone import ToneEngine
 from rhapsode.errors import EngineError, NotFound
 from tests import kokoro
+from tests.hosted import POCKET, SMALL_MODELS, Host
 from tests.plugin_sample.rhapsode_chirp import ChirpEngine
 
 TEXT = "The old bridge was closed for the winter."
@@ -31,6 +35,7 @@ class Subject:
     quick: bool = True
     """Speaks far faster than real time; of others less is asked, to save time."""
     heeds_seeds: bool = True
+    times_words: bool = True
 
     def engine(self, threads: int = 1) -> Engine:
         return self.make(EngineOptions(threads, self.folder / "voices", self.folder / "cache"))
@@ -46,19 +51,30 @@ class Subject:
         return engine.synthesise(Utterance(text, self.voice, seed, controls or {}, "en", pause_s))
 
 
-@pytest.fixture(scope="module", params=["tone", "chirp", "piper", "kokoro"])
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+@pytest.fixture(
+    scope="module", params=["tone", "chirp", "piper", "kokoro", "pocket", "turbo", "original", "multilingual"]
+)
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     folder = tmp_path_factory.mktemp(request.param)
     match request.param:
         case "tone":
-            return Subject(ToneEngine, "tone-chars", folder)
+            yield Subject(ToneEngine, "tone-chars", folder)
         case "chirp":  # the sample plug-in
-            return Subject(ChirpEngine, "lark", folder)
+            yield Subject(ChirpEngine, "lark", folder)
         case "kokoro":
             kokoro.put_into(folder / "cache")
-            return Subject(KokoroEngine, kokoro.VOICE, folder, quick=False, heeds_seeds=False)
+            yield Subject(KokoroEngine, kokoro.VOICE, folder, quick=False, heeds_seeds=False)
+        case "pocket":  # its own code, on a small model of random weights
+            shutil.copytree(SMALL_MODELS, folder / "cache")
+            host = Host(POCKET / "bin" / "python", "rhapsode.engines.pocket:PocketEngine")
+            yield Subject(host.engine, "alba", folder, times_words=False)
+            host.close()
+        case "turbo" | "original" | "multilingual":  # Chatterbox's own code around stand-ins for its networks
+            host = Host(POCKET / "bin" / "python", f"tests.chatterbox_small:{request.param}")
+            yield Subject(host.engine, "chatterbox", folder, times_words=False)
+            host.close()
         case _:
-            return Subject(PiperEngine, "en_US-joe-medium", folder)
+            yield Subject(PiperEngine, "en_US-joe-medium", folder)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +120,12 @@ def test_voices_have_ids_of_their_own_and_say_their_rate(subject: Subject, engin
 
 
 @pytest.mark.parametrize("text", ["Yes.", TEXT, "One.\nTwo, three.\nFour!", "no full stop"])
-def test_speech_is_sound_with_a_time_for_each_word(subject: Subject, engine: Engine, text: str) -> None:
+def test_speech_is_sound_with_a_time_for_each_word_if_it_times_words(
+    subject: Subject, engine: Engine, text: str
+) -> None:
     speech = subject.say(engine, text)
     assert_sound(speech)
-    assert [word.text for word in speech.words] == text.split()
+    assert [word.text for word in speech.words] == (text.split() if subject.times_words else [])
     assert all(word.start < word.end for word in speech.words)
 
 
@@ -149,8 +167,11 @@ def test_the_pause_between_sentences_is_silence_as_long_as_asked(subject: Subjec
     apart = subject.say(engine, "It rained.\nIt stopped.", pause_s=0.5)
     pause = round(0.5 * apart.rate)
     assert apart.samples.size == joined.samples.size + pause
-    assert np.diff(np.flatnonzero(apart.samples)).max() - 1 == pause
-    assert apart.words[2].start == joined.words[2].start + pause
+    assert (
+        0 <= np.diff(np.flatnonzero(apart.samples)).max() - 1 - pause <= 1
+    )  # a sentence may begin with a zero of its own
+    if subject.times_words:
+        assert apart.words[2].start == joined.words[2].start + pause
 
 
 def test_the_longest_text_is_spoken(subject: Subject, engine: Engine) -> None:
@@ -159,7 +180,7 @@ def test_the_longest_text_is_spoken(subject: Subject, engine: Engine) -> None:
     ].strip() + "."
     speech = subject.say(engine, text)
     assert_sound(speech)
-    assert len(speech.words) == len(text.split())
+    assert len(speech.words) == (len(text.split()) if subject.times_words else 0)
 
 
 def test_an_unknown_voice_is_not_found_and_those_there_are_are_named(subject: Subject, engine: Engine) -> None:
@@ -214,3 +235,42 @@ def test_engines_in_several_threads_do_not_disturb_each_other(subject: Subject, 
     assert len(together) == len(threads)
     for spoken in together.values():
         assert all(same(a, b) for a, b in zip(alone, spoken, strict=True))
+
+
+# -- cloning ----------------------------------------------------------------------------------------------------
+
+
+def hum(folder: Path, hertz: float, seconds: float) -> Path:
+    """A clip of somebody who hums."""
+    time = np.arange(round(RATE * seconds), dtype=np.float32) / RATE
+    sound = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 6))
+    data = make_clip(np.asarray(0.2 * np.asarray(sound), np.float32))
+    path = folder / "clips" / f"{hashlib.sha256(data).hexdigest()}.wav"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_of_a_clone_the_clip_alone_decides_and_is_computed_once(subject: Subject, engine: Engine) -> None:
+    if not engine.info.can_clone:
+        pytest.skip("it does not clone")
+    assert engine.info.sample_rate
+    assert "en" in engine.info.languages
+
+    def spoken(by: Engine, clip: Path, called: str = "ann.wav") -> Speech:
+        return by.synthesise(Utterance(TEXT, called, 1, {}, "en", 0.0, clip))
+
+    ann, bob = (hum(subject.folder, hertz, max(1.0, engine.info.min_clip_s + 0.1)) for hertz in (220, 110))
+    first = spoken(engine, ann)
+    assert_sound(first)
+    assert first.rate == engine.info.sample_rate
+    assert not same(first, spoken(engine, bob))
+    assert same(first, spoken(engine, ann, "a/new name.wav"))
+    kept = {path.name: path.stat().st_ino for path in ann.parent.glob(f"{ann.stem}.{engine.info.name}-*")}
+    assert same(first, spoken(subject.engine(), ann)), "another worker reads what the first one computed"
+    assert kept == {path.name: path.stat().st_ino for path in ann.parent.glob(f"{ann.stem}.{engine.info.name}-*")}
+    for path in kept:
+        (ann.parent / path).write_bytes(b"damaged")
+    with pytest.raises(EngineError, match="damaged"):
+        spoken(subject.engine(), ann)
+    assert same(first, spoken(subject.engine(), ann)), "the next attempt computes it anew"

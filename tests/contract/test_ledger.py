@@ -450,15 +450,43 @@ async def test_what_is_spoken_is_added_up_to_the_first_gap(ledger: Ledger) -> No
     job, _ = await ledger.submit(new_job("aa " * 5))
     await ledger.start_job(job.fence)
     parts = [replace(part, boundary=boundary) for part, boundary in zip(plan(5).segments, Boundary, strict=True)]
+    parts[1] = replace(parts[1], lead_ms=250)
     job = await ledger.extend_plan(job.fence, PlanPart(parts, 15, "", done=True))
     assert await ledger.spoken(job.id) == Spoken()
     for index in (0, 1, 3):
         await speak(ledger, job, index)
-    ended = {part.boundary: 1 for part in parts[:2]}
-    assert await ledger.spoken(job.id) == Spoken(2, 200, ended, parts[1].boundary)
-    assert await ledger.spoken(job.id, before=9) == Spoken(2, 200, ended, parts[1].boundary)
-    assert await ledger.spoken(job.id, before=1) == Spoken(1, 100, {parts[0].boundary: 1}, parts[0].boundary)
+    gaps = {(None, None): 1, (parts[0].boundary, 250): 1}
+    assert await ledger.spoken(job.id) == Spoken(2, 200, gaps, parts[1].boundary)
+    assert await ledger.spoken(job.id, before=9) == Spoken(2, 200, gaps, parts[1].boundary)
+    assert await ledger.spoken(job.id, before=1) == Spoken(1, 100, {(None, None): 1}, parts[0].boundary)
     assert await ledger.spoken(job.id, before=0) == Spoken()
     await speak(ledger, job, 2)
     await speak(ledger, job, 4)
-    assert await ledger.spoken(job.id) == Spoken(5, 500, dict.fromkeys(Boundary, 1), Boundary.HEADING)
+    gaps |= {(before, None): 1 for before in list(Boundary)[1:-1]}
+    assert await ledger.spoken(job.id) == Spoken(5, 500, gaps, Boundary.HEADING)
+
+
+async def test_segments_keep_voice_pause_and_speed(ledger: Ledger) -> None:
+    job, _ = await ledger.submit(new_job())
+    parts = [replace(part, voice="bob", lead_ms=0, speed=1.25) for part in plan(3).segments]
+    await ledger.extend_plan(job.fence, PlanPart(parts, 9, "", done=True))
+    assert [state.segment for state in await ledger.segments(job.id)] == parts
+
+
+async def test_a_dictionary_lives_as_long_as_jobs_need_it(ledger: Ledger, clock: Clock) -> None:
+    wanted = replace(REQUEST, lexicon="d1")
+    with pytest.raises(NotFound, match="d1"):
+        await ledger.lexicon("d1")
+    job, _ = await ledger.submit(new_job(request=wanted, dictionary="words"))
+    clock.now += 10
+    other, _ = await ledger.submit(new_job(request=wanted, dictionary="words"))
+    assert await ledger.lexicon("d1") == "words"
+    clock.now += 100
+    assert await ledger.drop_unreferenced_lexicons(clock.now) == 0
+    await ledger.purge_job(job.id)
+    assert await ledger.drop_unreferenced_lexicons(clock.now) == 0, "another job has it"
+    await ledger.purge_job(other.id)
+    assert await ledger.drop_unreferenced_lexicons(clock.now - 100) == 0, "it was used just then"
+    assert await ledger.drop_unreferenced_lexicons(clock.now) == 1
+    with pytest.raises(NotFound):
+        await ledger.lexicon("d1")

@@ -1,14 +1,16 @@
 """The ledger contract: expiry, keeping, purging, takes without a reference, adoption, overview."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from rhapsode.errors import Gone, LedgerError, NotFound, Refused
 from rhapsode.ledger.base import Ledger
 from rhapsode.ledger.retention import STEP_ROWS
-from rhapsode.model import Job, JobStatus, SegmentStatus, new_job_id
+from rhapsode.model import Job, JobStatus, SegmentStatus, VoiceMode, new_job_id
 from tests.contract.ledger_values import (
+    REQUEST,
     RESULT,
     TTL_S,
     Clock,
@@ -230,3 +232,13 @@ async def test_warnings_are_added_once(ledger: Ledger) -> None:
     assert (await ledger.events(job.id))[-1].data == {"warnings": ["b"]}
     with pytest.raises(NotFound):
         await ledger.warn_job(new_job_id(), ["x"])
+
+
+async def test_a_clip_is_known_while_its_job_is(ledger: Ledger) -> None:
+    clip, other = "c" * 64, "d" * 64
+    request = replace(REQUEST, voice="me.wav", voice_mode=VoiceMode.CLONE, reference=clip)
+    job = await finish(ledger, request=request)
+    assert (await stored(ledger, job)).request.reference == clip
+    assert await ledger.known_clips([clip, other]) == {clip}
+    await ledger.purge_job(job.id)
+    assert await ledger.known_clips([clip, other]) == frozenset()

@@ -52,6 +52,16 @@ def test_kumo_says_what_was_asked_and_words_are_where_they_are_heard(
             assert heard[word.text.strip(".").lower()] == pytest.approx(word.start / speech.rate, abs=0.25)
 
 
+def test_phonemes_in_brackets_are_spoken_as_they_are(engine: KokoroEngine, recogniser: Recogniser) -> None:
+    assert engine.info.takes_ipa
+    speech = say(engine, "Nobody closed the [[ˈwɪndoʊ]], because the [[ˈgɑ:rdən ˈdɔːr]] was open.")
+    heard = recogniser.text(speech.samples, speech.rate)
+    assert word_error_rate("Nobody closed the window, because the garden door was open.", heard) <= 0.1, heard
+    words = [word.text for word in speech.words]
+    assert words == ["Nobody", "closed", "the", "ˈwɪndoʊ,", "because", "the", "ˈgɑ:rdən ˈdɔːr", "was", "open."]
+    assert all(word.end > word.start for word in speech.words)
+
+
 def test_a_blend_lies_between_its_voices_and_depends_on_its_shares_alone(engine: KokoroEngine) -> None:
     blend = say(engine, "Good morning.", "jf_alpha:0.25+jm_kumo:0.75")
     assert np.array_equal(blend.samples, say(engine, "Good morning.", "jm_kumo:3+jf_alpha:1").samples)

@@ -40,5 +40,5 @@ async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
         await server.put_down()
     for server in made:
         server.record.dump(server.folder / "record.jsonl")
-        if server.ledger.path.exists() and not server.spoiled:
+        if server.ledger.path.exists() and not server.unchecked:
             check(server)

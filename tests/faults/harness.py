@@ -70,8 +70,8 @@ class ServerProcess:
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.record = Record()
-        self.spoiled = False
-        """Whether the test has damaged its ledger on purpose."""
+        self.unchecked = False
+        """Whether its ledger is made up, so that it is not checked behind the test."""
         self._shim = Shim(library, folder / "shim", self.data_dir) if library else None
         self.outputs = self.data_dir / "outputs"
         self.url = ""
@@ -150,14 +150,14 @@ class ServerProcess:
                     found.append(child)
         return found
 
-    async def kill(self) -> None:
-        """``kill -9``; none of its children lives two seconds later."""
+    async def kill(self, orphans_s: float = ORPHANS_S) -> None:
+        """``kill -9``; none of its children lives two seconds later, or so long: one that is just being born must get there."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)  # so that no child is born unseen
         children = self.children()
         self.process.kill()
         assert await self.process.wait() == -signal.SIGKILL
-        async with asyncio.timeout(ORPHANS_S):
+        async with asyncio.timeout(orphans_s):
             while not all(map(is_dead, children)):
                 await asyncio.sleep(_LOOK_S)
 

@@ -19,6 +19,8 @@ from tests.faults.shim import KILL
 DAY_S = 86_400
 BUSY = 5
 """Unfinished jobs that clients keep the server with."""
+ORPHANS_S = 30.0
+"""Workers are being born all the time, on a machine with no time for them."""
 POINTS = ("ledger.written", "ledger.committed", "plan.made", "take.rendered", "take.written", "take.stored")
 ENDS = ("result.joined", "result.adopted", "job.stored")
 SETTINGS: Mapping[str, Any] = {
@@ -67,7 +69,7 @@ class Storm:
             (6, self._kill),
             (2, self._kill_at_start),
             (4, self._kill_at_point),
-            (4, self._kill_worker),
+            (40, self._kill_worker),
             (1, self._pause_worker),
             (1, self._terminate),
             (3, self._fail_write),
@@ -106,15 +108,15 @@ class Storm:
     # -- faults -------------------------------------------------------------------------------------------------
 
     async def _kill(self) -> None:
-        await self._down(self._server.kill())
+        await self._down(self._server.kill(ORPHANS_S))
         self.kills += 1
         await self._restart()
 
     async def _kill_at_start(self) -> None:
-        await self._down(self._server.kill())
+        await self._down(self._server.kill(ORPHANS_S))
         await self._server.spawn()
         await asyncio.sleep(self._chance.uniform(0.0, 1.5))
-        await self._server.kill()
+        await self._server.kill(ORPHANS_S)
         self.kills += 2
         await self._restart()
 
@@ -132,7 +134,10 @@ class Storm:
         await self._restart()
 
     async def _kill_worker(self) -> None:
-        if workers := self._server.workers():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while not (workers := self._server.workers()):
+                    await asyncio.sleep(0.01)
             with suppress(ProcessLookupError):
                 os.kill(self._chance.choice(workers).pid, signal.SIGKILL)
                 self.kills += 1

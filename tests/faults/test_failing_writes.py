@@ -25,6 +25,13 @@ LAST = 24
 """Of the writes that make a new ledger: the file gets its contents in these."""
 FEW = 15
 """A small job writes more often than that, or the shim sees nothing."""
+PARTS = 6
+"""The long versions come in so many tests, each of minutes."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "part" in metafunc.fixturenames:
+        metafunc.parametrize("part", range(PARTS) if metafunc.config.getoption("--long") else [0])
 
 
 def body(seed: int) -> dict[str, Any]:
@@ -77,14 +84,14 @@ async def speak_with_fault(server: ServerProcess, seed: int, nth: int, error: in
 
 @pytest.mark.timeout(180)
 async def test_no_failing_write_loses_or_spoils_anything(
-    make_server: MakeServer, shim_library: Path, long: bool
+    make_server: MakeServer, shim_library: Path, part: int, long: bool
 ) -> None:
     server = make_server(library=shim_library)
     await server.start()
     async with server.client() as client:
         writes = max([await writes_of_a_job(server, client) for _ in range(2)])
     assert writes > FEW
-    cases = list(itertools.product(range(1, writes + 1), ERRORS))
+    cases = list(itertools.product(range(1, writes + 1), ERRORS))[part::PARTS]
     if not long:
         spread = random.Random(writes)
         cases = [(n, ERRORS[k % 3]) for k, n in enumerate(sorted(spread.sample(range(1, writes + 1), SAMPLE)))]
@@ -98,7 +105,7 @@ async def test_no_failing_write_loses_or_spoils_anything(
 
 @pytest.mark.timeout(120)
 async def test_a_start_on_a_failing_disk_says_what_is_wrong_and_can_be_repeated(
-    make_server: MakeServer, shim_library: Path, long: bool
+    make_server: MakeServer, shim_library: Path, part: int, long: bool
 ) -> None:
     probe = make_server("probe", library=shim_library)
     await probe.start()
@@ -106,7 +113,7 @@ async def test_a_start_on_a_failing_disk_says_what_is_wrong_and_can_be_repeated(
     await probe.stop()
     assert writes > FEW
     cases = list(itertools.product(range(1, writes + 1), (errno.EIO, errno.ENOSPC)))
-    for nth, error in cases if long else random.Random(5).sample(cases, START_SAMPLE):
+    for nth, error in cases[part::PARTS] if long else random.Random(5).sample(cases, START_SAMPLE):
         server = make_server(f"start-{nth}-{error}", library=shim_library)
         server.shim.fail(nth, error)
         process = await server.spawn()
@@ -123,6 +130,7 @@ async def test_a_start_on_a_failing_disk_says_what_is_wrong_and_can_be_repeated(
         async with server.running() as client:
             await client.ended(await client.enqueue(**body(2)))
         await check_files(server)
+    print(f"a start writes {writes} times")
 
 
 CHILD = """

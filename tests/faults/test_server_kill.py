@@ -13,6 +13,7 @@ import pytest
 
 from rhapsode.blobs.local import LocalBlobs
 from rhapsode.fleet.local import LocalFleet
+from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.planner import Planner
 from rhapsode.jobs.shop import Shop
@@ -109,14 +110,17 @@ async def sweep_all(server: ServerProcess) -> None:
     outbox = SqlOutbox(ledger.store, b"")
     batches = SqlBatches(ledger.store, 3600)
     other = LocalBlobs(server.data_dir / "renditions", fan_out=False)
+    clips = LocalBlobs(server.data_dir / "clips", fan_out=False)
     shop = Shop(
-        ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox, batches, other
-    )
+        ledger, takes, results, fleet, Planner(), EventHub(), lambda: 0.0, ledger.access, outbox, batches, other,
+        Clips(clips),
+    )  # fmt: skip
     await Sweeper(shop, 3600).sweep()
     await ledger.close()
     takes.close()
     results.close()
     other.close()
+    clips.close()
 
 
 def check_ledger(ledger: LedgerFile, acknowledged: dict[str, dict[str, Any]]) -> None:

@@ -31,6 +31,10 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
             await server.until(await server.enqueue("Short. And done.", seed=1), "completed")
             (folder / "data" / "voices").mkdir(exist_ok=True)
             (folder / "data" / "voices" / "own.tone").write_text("mine")
+            (folder / "data" / "consents").mkdir()
+            (folder / "data" / "consents" / f"{'c' * 64}.json").write_text("{}")
+            (folder / "data" / "clips" / f"{'d' * 64}.wav").write_text("a clip")
+            (folder / "data" / "clips" / f"{'d' * 64}.pocket-1.safetensors").write_text("can be computed again")
             (folder / "data" / "outputs" / "tts_output_saved.wav").write_text("the user's")
             (folder / "data" / "config.yaml").write_text("ui: {title: Restored}\n")
             await asyncio.to_thread(back_up, server.settings, folder / "backup")
@@ -68,6 +72,8 @@ def test_all_that_lasts_is_put_back(origin: Path, backup: Path, tmp_path: Path) 
         assert (home / name).read_bytes() == (old / name).read_bytes()
     assert (home / "webhook.key").stat().st_mode & 0o077 == 0
     assert files(home / "takes") == files(old / "takes") != {}
+    assert files(home / "consents") == files(old / "consents") != {}
+    assert files(home / "clips") == {f"{'d' * 64}.wav": b"a clip"}
     results = files(home / "outputs")
     assert results
     assert results == {name: data for name, data in files(old / "outputs").items() if name.startswith("tts_job_")}

@@ -184,7 +184,7 @@ async def test_a_dry_run_tells_what_then_happens_and_stores_nothing(server: Serv
     status = await server.until(job_id, "completed")
     assert plan["totals"]["segments"] == status["total_chunks"] == len(plan["segments"])
     made = (await server.http.get(f"/tts/{job_id}/segments", params={"limit": 1000})).json()["segments"]
-    names = ("index", "start", "end", "text", "chars", "boundary")
+    names = ("index", "start", "end", "text", "chars", "boundary", "voice", "pause_before_seconds", "speed")
     assert plan["segments"] == [{name: segment[name] for name in names} for segment in made]
     length = (await server.http.get(f"/tts/{job_id}/peaks?points=1")).json()["duration_seconds"]
     assert plan["audio_seconds"] == pytest.approx(length, rel=0.25)

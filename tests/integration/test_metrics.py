@@ -130,3 +130,14 @@ async def test_asking_often_asks_the_ledger_rarely(server: Server, monkeypatch: 
         found = await samples(server)
     assert value(found, "rhapsode_jobs", status="queued") == value(first, "rhapsode_jobs", status="queued")
     assert time.monotonic() - began < 10
+
+
+async def test_the_runbook_names_what_there_is(server: Server) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = page[page.index("| metric |") : page.index("## Logs")]
+    cells = [re.sub(r"\{[^}]*\}", "", line.split("|")[1]) for line in table.splitlines() if line]
+    told = set(re.findall(r"`((?:rhapsode|http)_\w+)", " ".join(cells)))
+    await server.http.get("/livez")
+    families = {family.name: family.type for family in parse((await server.http.get("/metrics")).text)}
+    there = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
+    assert told == {name for name in there if name.startswith(("rhapsode_", "http_")) and not name.endswith("_created")}

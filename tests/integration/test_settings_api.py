@@ -136,6 +136,23 @@ async def test_a_wrong_value_is_named_and_nothing_is_written(server: Server) -> 
     assert file_of(server).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"ui_state": {"last_seed": NaN}}', b'{"ui_state": {"last_text": "\\ud800"}}', b'{"\\udfff": 1}', b'{"ui": {"title": "\\ud800"}}',
+        b'{"paths": {"output": "a\\u0000b"}}', b'{"x": ' + b"[" * 90_000, b'{"x": ' + b"[" * 900 + b"]" * 900 + b"}", b'{"x": ' + b"9" * 9_000,
+        b'{"x": [' + b"0," * 20_000 + b"0]}", b"\xff", b'{"a": "\xff"}',
+    ],
+)  # fmt: skip
+async def test_what_no_file_or_page_could_hold_is_refused(server: Server, body: bytes) -> None:
+    before = file_of(server).read_bytes()
+    answer = await server.http.post("/save_settings", content=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["detail"]
+    assert file_of(server).read_bytes() == before
+    assert (await server.http.get("/api/ui/initial-data")).status_code == 200
+
+
 async def test_what_the_page_remembers_lies_beside_the_file(server: Server) -> None:
     before = file_of(server).read_bytes()
     text = "A long text. " * 50_000
@@ -238,6 +255,13 @@ async def test_every_setting_is_described(server: Server) -> None:
     assert rows["generation_defaults.temperature"]["named"] is True
     assert rows["fleet.python"]["file_only"] is True
     assert all(row["help"] for row in rows.values())
+    threads, python = rows["engines.tone.threads"], rows["engines.tone.python"]
+    assert (threads["value"], threads["named"], threads["minimum"]) == (0, False, 0)
+    assert (threads["file_only"], python["file_only"]) == (False, True)
+    assert (await post(server, "/save_settings", {"engines": {"tone": {"threads": 2}}})).status_code == 200
+    answer = (await server.http.get("/settings")).json()
+    rows = {row["key"]: row for section in answer["sections"] for row in section["settings"]}
+    assert (rows["engines.tone.threads"]["value"], rows["engines.tone.threads"]["named"]) == (2, True)
     assert json.dumps(answer)
 
 
@@ -245,5 +269,7 @@ async def test_engines_say_what_they_can(server: Server) -> None:
     first, *others = (await server.http.get("/engines")).json()["engines"]
     assert (first["name"], first["active"], first["state"], first["device"]) == ("tone", True, "ready", "cpu")
     assert {control["name"] for control in first["controls"]} >= {"speed_factor"}
-    assert {"kokoro", "piper"} <= {one["name"] for one in others}
+    states = {one["name"]: one["state"] for one in others}
+    assert states["chatterbox-turbo"] == "not installed: rhapsode engines install chatterbox"
+    assert "not installed" not in states["piper"]
     assert not any(one["offered"] for one in others), "engine.also is empty"

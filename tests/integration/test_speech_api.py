@@ -5,12 +5,15 @@ import io
 import json
 import re
 import wave
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from rhapsode.jobs.shop import Shop
+from rhapsode.jobs.stored import store_result
 from tests.serving import Server, serving, settings_for
 
 FORMATS = {"wav": "audio/wav", "opus": "audio/opus", "mp3": "audio/mpeg", "flac": "audio/flac"}
@@ -46,6 +49,32 @@ async def test_speech_comes_back_with_the_headers_of_the_contract(server: Server
     assert answer.headers["x-seed"] == "7"
     assert (await server.status(answer.headers["x-job-id"]))["status"] == "completed"
     assert frames(answer.content) > 0
+
+
+async def test_short_answer_does_not_wait_for_the_disk_but_the_job_seems_finished_behind_it(
+    server: Server, monkeypatch
+):
+    disk = asyncio.Event()
+
+    async def slowly(shop: Shop, path: Path, name: str) -> None:
+        await disk.wait()
+        await store_result(shop, path, name)
+
+    monkeypatch.setattr("rhapsode.jobs.joiner.store_result", slowly)
+    body = {"text": "The disk is slow 🐢 today, so nobody waits for it.", "seed": 3}
+    answer = await asyncio.wait_for(server.http.post("/tts", json=body), 20)
+    job_id = answer.headers["x-job-id"]
+    looking = [
+        asyncio.create_task(server.http.get(path)) for path in (f"/tts/{job_id}/status", f"/tts/{job_id}/result")
+    ]
+    await asyncio.wait(looking, timeout=0.3)
+    assert not any(task.done() for task in looking), "nobody sees the job unfinished behind its audio"
+    disk.set()
+    status, stored = await asyncio.gather(*looking)
+    assert status.json()["status"] == "completed"
+    assert stored.content == answer.content
+    for name in ("etag", "content-type", "x-seed", "x-warnings", "accept-ranges"):
+        assert stored.headers.get(name) == answer.headers.get(name), name
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from rhapsode.engines.registry import CLONING
 from tests.serving import Server, serving, settings_for
 
 
@@ -34,9 +35,10 @@ def recording(
 
 
 async def upload(
-    server: Server, *files: tuple[str, bytes], to: str = "/upload_reference", **headers: str
+    server: Server, *files: tuple[str, bytes], to: str = "/upload_reference", consent: str | None = None, **headers: str
 ) -> httpx.Response:
-    return await server.http.post(to, files=[("files", file) for file in files], headers=headers)
+    said = {"consent": consent} if consent is not None else {}
+    return await server.http.post(to, files=[("files", file) for file in files], data=said, headers=headers)
 
 
 async def test_recordings_come_in_and_are_listed_heard_renamed_and_deleted(server: Server) -> None:
@@ -66,6 +68,41 @@ async def test_an_existing_name_counts_as_uploaded_and_is_not_overwritten(server
     assert (again.status_code, again.json()["uploaded_files"]) == (200, ["me.wav"])
     path = server.settings.tts_engine.reference_audio_path / "me.wav"
     assert path.read_bytes() == recording()
+
+
+async def consent_of(server: Server, voice: str) -> tuple[str, str | None, bool]:
+    found = (await server.http.get(f"/voices/{voice}")).json()
+    return found["consent"], found["consent_statement"], found["consent_at"] is not None
+
+
+async def test_consent_is_recorded_when_it_is_sent_and_unknown_else(server: Server) -> None:
+    await upload(server, ("ann.wav", recording(1.1)), consent="I am Ann, and I agree.")
+    await upload(server, ("bob.wav", recording(1.2)), consent="true")
+    await upload(server, ("eve.wav", recording(1.3)))
+    await upload(server, ("joe.wav", recording(1.4)), consent="no")
+    assert await consent_of(server, "reference:ann.wav") == ("given", "I am Ann, and I agree.", True)
+    assert await consent_of(server, "reference:bob.wav") == ("given", None, True)
+    assert await consent_of(server, "reference:eve.wav") == ("unknown", None, False)
+    assert await consent_of(server, "reference:joe.wav") == ("unknown", None, False)
+    await server.http.patch("/voices/reference:ann.wav", json={"name": "anna"})
+    assert (await consent_of(server, "reference:anna.wav"))[0] == "given"
+    await upload(server, ("eve.wav", recording(1.1)), consent="true")
+    assert (await consent_of(server, "reference:eve.wav"))[0] == "unknown", "said of another recording"
+    await server.http.delete("/voices/reference:anna.wav")
+    await upload(server, ("ann.wav", recording(1.1)))
+    assert (await consent_of(server, "reference:ann.wav"))[0] == "unknown", "gone with the recording"
+    assert (await server.http.get("/voices/tone")).json()["consent"] is None, "no recording"
+
+
+async def test_an_engine_that_cannot_clone_names_those_that_can(server: Server) -> None:
+    await upload(server, ("ann.wav", recording()))
+    body = {"text": "Hello.", "voice_mode": "clone", "reference_audio_filename": "ann.wav"}
+    for call in ("/tts", "/tts/enqueue", "/tts/plan"):
+        refused = await server.http.post(call, json=body)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/voice_mode"), call
+        for name in CLONING:
+            assert f"{name} (install it: rhapsode engines install " in refused.json()["detail"]
+    assert (await server.http.get("/tts")).json()["jobs"] == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from rhapsode.config import Loaded, default_data_dir, effective, env_name, load_
 from rhapsode.errors import ConfigError
 from rhapsode.settings import Settings, sections
 from rhapsode.settings_doc import describe_settings, settings_markdown
+from tests.hosted import fake_environment
 
 OLD_FILE = """\
 server:
@@ -122,6 +123,17 @@ def test_a_file_of_the_old_server_loads(tmp_path: Path) -> None:
     assert "model.repo_id = 'chatterbox-turbo'" in model
     assert "'piper'" in model
     assert "audio_output.sample_rate = 24000" in rate
+
+
+def test_an_old_file_speaks_with_its_engine_once_that_is_installed(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert load(tmp_path, "model: {repo_id: ResembleAI/chatterbox-turbo}").settings.engine.name == "piper"
+    fake_environment(folder, "chatterbox")
+    loaded = load(tmp_path, "model: {repo_id: ResembleAI/chatterbox-turbo}")
+    assert (loaded.settings.engine.name, loaded.warnings) == ("chatterbox-turbo", ())
+    named = load(tmp_path, "model: {repo_id: turbo}\nengine: {name: tone}")
+    assert named.settings.engine.name == "tone"
+    assert "chooses no engine" in named.warnings[0]
 
 
 def test_the_old_password_switch_is_never_ignored_in_silence(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from rhapsode.ledger.base import Waiting
 from rhapsode.model import JobStatus, Priority
 
 
-def waiting(name, chars, done=0, priority=Priority.NORMAL, created=0.0, status=JobStatus.QUEUED):
-    return Waiting(name, "me", priority, created, chars, done, status)
+def waiting(name, chars, done=0, priority=Priority.NORMAL, created=0.0, status=JobStatus.QUEUED, engine=""):
+    return Waiting(name, "me", priority, created, chars, done, status, engine)
 
 
 def look(*jobs):
@@ -53,10 +53,32 @@ def test_short_job_beside_a_long_one_waits_for_as_much_of_it():
 
 def test_a_job_that_comes_now_arrives_as_one_that_is_there():
     overview = look(waiting("book", 100_000), waiting("other", 300, priority=Priority.BATCH))
-    expected = overview.arrival(Priority.NORMAL, 500, workers=2)
+    expected = overview.arrival("", Priority.NORMAL, 500, workers=2)
     overview.put(waiting("short", 500))
     assert place(overview, "short").eta_s == pytest.approx(expected)
-    assert Overview(Pace()).arrival(Priority.NORMAL, 500, workers=2) is None
+    assert Overview(Pace()).arrival("", Priority.NORMAL, 500, workers=2) is None
+
+
+def test_each_engine_has_its_own_pace():
+    pace = Pace()
+    pace.note(100, 1.0, engine="quick")
+    overview = Overview(pace)
+    overview.put(waiting("a", 1000, engine="quick"))
+    overview.put(waiting("b", 1000, engine="slow"))
+    assert place(overview, "b").eta_s is None, "it has not spoken yet"
+    assert place(overview, "a").eta_s[0] == pytest.approx(10.0), "taken to be as quick as what is known"
+    for _ in range(500):
+        pace.note(100, 20.0, engine="slow")
+    assert place(overview, "a").eta_s[0] == place(overview, "b").eta_s[0] == pytest.approx((10 + 200) / 2)
+    overview.remove("b")
+    assert place(overview, "a").eta_s[0] == pytest.approx(5.0), "not slowed by what the other engine spoke"
+    arrivals = [
+        ("quick", Priority.INTERACTIVE, 1.0),
+        ("slow", Priority.INTERACTIVE, 20.0),
+        ("slow", Priority.NORMAL, 21.0),
+    ]
+    for engine, priority, p50 in arrivals:
+        assert (overview.arrival(engine, priority, 100, workers=1) or (0.0,))[0] == pytest.approx(p50)
 
 
 def test_length_of_speech_is_that_of_what_was_spoken():

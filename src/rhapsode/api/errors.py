@@ -56,7 +56,7 @@ def problem(
     status: int,
     code: str,
     detail: str,
-    errors: Sequence[Mapping[str, str]] = (),
+    errors: Sequence[Mapping[str, str | int]] = (),
     headers: Mapping[str, str] | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> JSONResponse:
@@ -66,7 +66,7 @@ def problem(
         status: HTTP status.
         code: Stable word for programs, from the catalogue.
         detail: One sentence for people.
-        errors: One entry per wrong field: ``pointer`` (JSON pointer into the body) and ``detail``.
+        errors: One entry per wrong field: ``pointer`` (JSON pointer into the body) and ``detail``; ``line`` and ``column`` in a text.
         headers: More headers.
         extra: More members of the document.
     """
@@ -142,7 +142,7 @@ async def _on_validation(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ValidationError | RequestValidationError):
         raise error
     found = pointers_of(error)
-    return problem(422, "invalid_input", "; ".join(entry["detail"] for entry in found), found)
+    return problem(422, "invalid_input", "; ".join(str(entry["detail"]) for entry in found), found)
 
 
 def kind_of(error: Exception) -> tuple[int, str]:
@@ -155,13 +155,14 @@ def kind_of(error: Exception) -> tuple[int, str]:
     return (422, "invalid_input") if isinstance(error, ValidationError) else (500, "internal")
 
 
-def pointers_of(error: Exception) -> list[dict[str, str]]:
-    """One entry per wrong field: its JSON pointer and what is wrong."""
+def pointers_of(error: Exception) -> list[dict[str, str | int]]:
+    """One entry per wrong field: its JSON pointer, what is wrong, and where in a text."""
     if isinstance(error, InvalidInput) and error.field:
-        return [{"pointer": f"/{error.field}", "detail": str(error)}]
+        where = {"line": error.place[0], "column": error.place[1]} if error.place else {}
+        return [{"pointer": f"/{error.field}", "detail": str(error), **where}]
     if not isinstance(error, ValidationError | RequestValidationError):
         return []
-    found: list[dict[str, str]] = []
+    found: list[dict[str, str | int]] = []
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
         message = item["msg"].removeprefix("Value error, ")

@@ -246,7 +246,7 @@ def _refusal(item: Item, error: Exception) -> Mapping[str, Any]:
     """What is told of a refused item, in the words of a single submit."""
     status, code = kind_of(error)
     found = pointers_of(error)
-    detail = str(error) if isinstance(error, InvalidInput) else "; ".join(entry["detail"] for entry in found)
+    detail = str(error) if isinstance(error, InvalidInput) else "; ".join(str(entry["detail"]) for entry in found)
     return {
         "index": item.index,
         "custom_id": item.custom_id,

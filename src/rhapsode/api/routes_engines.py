@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 _ABSENT: dict[str, object] = {
     "active": False, "offered": False, "loaded": False, "controls": [], "tags": [], "languages": {},
 } | dict.fromkeys(
-    ("revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "voices", "realtime_factor")
+    (
+        "revision", "determinism", "device", "max_chars", "can_clone", "mixes_voices", "reads_numbers", "reads_digits", "takes_ipa",
+        "voices", "realtime_factor",
+    )
 )  # fmt: skip
 _MODEL_TYPES = {"chatterbox": "original", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
 
@@ -123,6 +126,9 @@ def _offered(ctx: Context, name: str, active: bool, loaded: bool) -> dict[str, o
         "max_chars": info.max_chars,
         "can_clone": info.can_clone,
         "mixes_voices": info.mixes_voices,
+        "reads_numbers": info.reads_numbers,
+        "reads_digits": info.reads_digits,
+        "takes_ipa": info.takes_ipa,
         "controls": controls,
         "tags": list(info.tags),
         "languages": {code: language_name(code) for code in _languages(described)},

@@ -173,7 +173,7 @@ async def _samples(ctx: Context, job: Job, request: Request) -> Response:
 async def _resampled(ctx: Context, job: Job) -> AsyncGenerator[bytes, None]:
     described = await ctx.service.described(job.request.engine)
     voice = described.voice(job.request.voice)
-    rate = voice.sample_rate if voice else described.info.sample_rate or PCM_RATE
+    rate = job.request.rate or (voice.sample_rate if voice else described.info.sample_rate or PCM_RATE)
     # In floats: soxr dithers integers, and then the same takes would not be the same bytes.
     resampler = soxr.ResampleStream(rate, PCM_RATE, 1, dtype="float32") if rate != PCM_RATE else None
     async with (

@@ -16,7 +16,7 @@ from rhapsode.audio.encode import content_type, extension
 from rhapsode.deliver.piece import encode_piece
 from rhapsode.deliver.timeline import Placer
 from rhapsode.errors import BlobError, InvalidInput, NotFound
-from rhapsode.jobs.joiner import in_thread, read_take, timeline_options
+from rhapsode.jobs.joiner import in_thread, joint_of, read_take, timeline_options
 from rhapsode.jobs.spoken import lost_take, placer_from
 from rhapsode.model import AudioFormat, Job, JobStatus, SegmentState, SegmentStatus, Take
 
@@ -45,7 +45,7 @@ async def segments(
     found = await ledger.segments(job.id, start, limit + 1, status)
     base = f"{root_of(request)}/tts/{job.id}/segments"
     answer = {
-        "segments": _described(found[:limit], start, placer, base, words),
+        "segments": _described(job, found[:limit], start, placer, base, words),
         "next_start": found[limit].segment.index if len(found) > limit else None,
         "total": job.segments_total,
         "plan_done": job.plan_done,
@@ -83,25 +83,25 @@ async def segment_audio(
 
 
 def _described(
-    states: Sequence[SegmentState], expected: int, placer: Placer | None, base: str, words: bool
+    job: Job, states: Sequence[SegmentState], expected: int, placer: Placer | None, base: str, words: bool
 ) -> list[dict[str, object]]:
     """Segments as JSON; places are known up to the first that is missing or not spoken."""
     described: list[dict[str, object]] = []
     for state in states:
         if state.take is None or state.segment.index != expected:
             placer = None
-        described.append(_segment(state, placer, base, words))
+        described.append(_segment(job, state, placer, base, words))
         expected += 1
     return described
 
 
-def _segment(state: SegmentState, placer: Placer | None, base: str, words: bool) -> dict[str, object]:
+def _segment(job: Job, state: SegmentState, placer: Placer | None, base: str, words: bool) -> dict[str, object]:
     segment, take = state.segment, state.take
     audio: dict[str, float | None] | None = None
     if take is not None:
         audio = {"start_seconds": None, "end_seconds": None, "duration_seconds": _seconds(take.samples, take)}
         if placer is not None:
-            placed = placer.place(take.samples, segment.boundary)
+            placed = placer.place(take.samples, segment.joint)
             audio |= {"start_seconds": _seconds(placed.start, take), "end_seconds": _seconds(placed.end, take)}
     described: dict[str, Any] = {
         "index": segment.index,
@@ -111,6 +111,9 @@ def _segment(state: SegmentState, placer: Placer | None, base: str, words: bool)
         "end": segment.end,
         "chars": segment.end - segment.start,
         "boundary": segment.boundary.value,
+        "voice": segment.voice or job.request.voice,
+        "pause_before_seconds": None if segment.lead_ms is None else segment.lead_ms / 1000,
+        "speed": segment.speed,
         "attempt": state.attempt,
         "failures": state.failures,
         "variant": state.variant,
@@ -136,7 +139,8 @@ async def _encoded(ctx: Context, job: Job, state: SegmentState, take: Take, audi
         data = await read_take(ctx.service.shop, state)
     except BlobError as error:
         raise lost_take(job, error) from error
-    return await in_thread(encode_piece, data, audio_format, timeline_options(job, take.rate))
+    options, gain_db = timeline_options(job, take.rate), joint_of(job, state).gain_db
+    return await in_thread(encode_piece, data, audio_format, options, gain_db)
 
 
 def _format(name: str) -> AudioFormat:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from ruamel.yaml.error import YAMLError
 from rhapsode.api.body import read_body
 from rhapsode.api.context import Admin, Ctx, Reader, SameSite
 from rhapsode.api.routes_engines import described_model
-from rhapsode.config_file import FILE_ONLY, LIVE, needs_restart
+from rhapsode.config_file import LIVE, is_file_only, needs_restart
 from rhapsode.errors import ConfigError, InvalidInput, RhapsodeError
-from rhapsode.settings import OpenSection, sections
+from rhapsode.settings import Engines, OpenSection, sections
 
 router = APIRouter(tags=["settings"])
 log = logging.getLogger(__name__)
@@ -55,13 +55,15 @@ async def settings(ctx: Ctx, _: Admin) -> JSONResponse:
     named = ctx.config.loaded.named
     found = []
     for name, section in sections().items():
-        if issubclass(section, OpenSection):
+        if section is Engines:
+            rows = _of_engines(ctx.config.loaded.settings.engines, ctx.service.shop.fleet.engines())
+        elif issubclass(section, OpenSection):
             continue
-        schema = section.model_json_schema()
-        rows = [
-            _setting(f"{name}.{key}", field, view[name].get(key), f"{name}.{key}" in named)
-            for key, field in schema["properties"].items()
-        ]
+        else:
+            rows = [
+                _setting(f"{name}.{key}", field, view[name].get(key), f"{name}.{key}" in named)
+                for key, field in section.model_json_schema()["properties"].items()
+            ]
         found.append({"name": name, "help": " ".join((section.__doc__ or "").split()), "settings": rows})
     answer = {"file": ctx.config.path.name, "sections": found}
     return JSONResponse(answer, headers={"Cache-Control": "no-store"})
@@ -73,7 +75,7 @@ async def save(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     data = await read_body(request, ctx.settings.limits.max_body_bytes)
     try:
         changes = await asyncio.to_thread(json.loads, data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the body must be a JSON object: {error}", "", 400) from None
     if not isinstance(changes, dict):
         raise InvalidInput("the body must be a JSON object", "", 400)
@@ -95,6 +97,17 @@ async def reset(ctx: Ctx, _: Admin) -> JSONResponse:
     return JSONResponse({"message": "Settings reset to their defaults.", "restart_needed": True})
 
 
+def _of_engines(engines: Engines, offered: Sequence[str]) -> list[dict[str, object]]:
+    """How each engine is run, of those that are offered or have settings of their own."""
+    fields = engines.member.model_json_schema()["properties"].items()
+    return [
+        _setting(f"engines.{name}.{key}", field, getattr(run, key), key in run.model_fields_set)
+        for name in dict.fromkeys([*offered, *engines.named()])
+        for run in [engines.run(name)]
+        for key, field in fields
+    ]
+
+
 def _setting(key: str, field: Mapping[str, Any], value: object, named: bool) -> dict[str, object]:
     plain = dict(field)
     for option in plain.pop("anyOf", ()):  # something or null: the something
@@ -113,7 +126,7 @@ def _setting(key: str, field: Mapping[str, Any], value: object, named: bool) -> 
         "special": plain.get("special", ""),
         "help": plain.get("description", ""),
         "named": named,
-        "file_only": key in FILE_ONLY,
+        "file_only": is_file_only(key),
         "restart": section not in LIVE or key == "audio_output.save_to_disk",
     }
 

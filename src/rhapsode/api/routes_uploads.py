@@ -18,8 +18,13 @@ from starlette.types import Message
 from rhapsode.api.connection import ClientLeft
 from rhapsode.api.context import Context, Ctx, SameSite, Submitter
 from rhapsode.errors import InvalidInput, StorageFull, TooLarge
+from rhapsode.jobs.consents import Consent, read_consent
+from rhapsode.model import Caller
 
 router = APIRouter(tags=["voices"])
+
+Add = Callable[[str, Path, Consent | None], Awaitable[str]]
+"""Takes a file in under a name, with what was said of it; the name that it got."""
 
 _MOST_FILES = 100
 _SCHEMA = {
@@ -35,7 +40,11 @@ _SCHEMA = {
                             "type": "array",
                             "items": {"type": "string", "format": "binary"},
                             "description": "The files.",
-                        }
+                        },
+                        "consent": {
+                            "type": "string",
+                            "description": "Whether who speaks in them agreed to being cloned: true, or a statement in words.",
+                        },
                     },
                 }
             }
@@ -51,25 +60,26 @@ _SCHEMA = {
 
 
 @router.post("/upload_reference", openapi_extra=_SCHEMA, dependencies=[SameSite])
-async def upload_reference(request: Request, ctx: Ctx, _: Submitter) -> JSONResponse:
-    """Add reference recordings (.wav, .mp3). One whose name is there already counts as uploaded and is not overwritten."""
-    taken, errors = await _take(request, ctx, ctx.service.library.add_recording)
+async def upload_reference(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
+    """Add reference recordings (.wav, .mp3). One whose name is there already counts as uploaded and is not overwritten.
+
+    `consent` is recorded with them; without it, it stays `unknown` (`GET /voices/{voice_id}`).
+    """
+    taken, errors = await _take(request, ctx, caller, ctx.service.library.add_recording)
     everything = await asyncio.to_thread(ctx.service.references)
     return _answer(taken, errors, {"all_reference_files": everything}, "recordings")
 
 
 @router.post("/upload_predefined_voice", openapi_extra=_SCHEMA, dependencies=[SameSite])
-async def upload_predefined_voice(request: Request, ctx: Ctx, _: Submitter) -> JSONResponse:
+async def upload_predefined_voice(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Add files of predefined voices: .wav and .mp3 for engines that speak like a recording, .onnx with its .onnx.json for Piper."""
-    taken, errors = await _take(request, ctx, ctx.service.library.add_voice)
+    taken, errors = await _take(request, ctx, caller, ctx.service.library.add_voice)
     described = await ctx.service.shop.fleet.describe(refresh=True)
     voices = [{"display_name": voice.display_name, "filename": voice.filename} for voice in described.voices]
     return _answer(taken, errors, {"all_predefined_voices": voices}, "voice files")
 
 
-async def _take(
-    request: Request, ctx: Context, add: Callable[[str, Path], Awaitable[str]]
-) -> tuple[list[str], list[dict[str, str]]]:
+async def _take(request: Request, ctx: Context, caller: Caller, add: Add) -> tuple[list[str], list[dict[str, str]]]:
     if ctx.service.scheduler.disk_full:
         raise StorageFull("too little of the disk is free (limits.min_free_disk_mb)")
     taken: list[str] = []
@@ -80,20 +90,22 @@ async def _take(
         files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
         if not files:
             raise InvalidInput("files: at least one file is needed", "files", 400)
+        said = form.get("consent")
+        consent = read_consent(said if isinstance(said, str) else None, caller.owner, ctx.service.shop.clock())
         for file in files:
             shown = (file.filename or "")[:200]
             try:
-                taken.append(await _through_disk(file, add))
+                taken.append(await _through_disk(file, add, consent))
             except InvalidInput as error:
                 errors.append({"filename": shown, "error": str(error)})
     return taken, errors
 
 
-async def _through_disk(file: UploadFile, add: Callable[[str, Path], Awaitable[str]]) -> str:
+async def _through_disk(file: UploadFile, add: Add, consent: Consent | None) -> str:
     with tempfile.TemporaryDirectory(prefix="rhapsode-upload-") as folder:
         draft = Path(folder) / "upload"
         await asyncio.to_thread(_copy, file, draft)
-        return await add(file.filename or "", draft)
+        return await add(file.filename or "", draft, consent)
 
 
 def _copy(file: UploadFile, target: Path) -> None:

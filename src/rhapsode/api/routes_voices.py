@@ -16,7 +16,9 @@ from rhapsode.api.ranges import FileInParts, bytes_response, matches
 from rhapsode.api.schemas_voices import VoiceInfo, VoiceList
 from rhapsode.errors import NotFound
 from rhapsode.fleet.base import EngineDescription
+from rhapsode.jobs.consents import Consent
 from rhapsode.jobs.library import Recording
+from rhapsode.jobs.status import iso
 from rhapsode.model import Voice
 
 router = APIRouter(tags=["voices"])
@@ -152,6 +154,7 @@ async def _voice(ctx: Context, described: EngineDescription, voice: Voice, reque
         "language_name": language_name(voice.language),
         "sample_rate": voice.sample_rate,
         "bytes": None,
+        **_consent(*await asyncio.to_thread(ctx.service.library.consent_to, voice)),
         "default": voice.id == _default(ctx, described),
         "editable": bool(await asyncio.to_thread(ctx.service.library.files_of, voice)),
         "links": _links(voice.id, request, None if active else described.info.name),
@@ -169,9 +172,19 @@ def _recording(found: Recording, request: Request) -> dict[str, object]:
         "language_name": None,
         "sample_rate": None,
         "bytes": found.bytes,
+        **_consent(True, found.consent),
         "default": False,
         "editable": True,
         "links": _links(REFERENCE + found.filename, request),
+    }
+
+
+def _consent(asked: bool, known: Consent | None) -> dict[str, object]:
+    """What was said of a recording; ``asked``: whether it is one."""
+    return {
+        "consent": ("given" if known else "unknown") if asked else None,
+        "consent_statement": (known.statement or None) if known else None,
+        "consent_at": iso(known.at) if known else None,
     }
 
 

@@ -18,6 +18,8 @@ class FieldError(_Answer):
 
     pointer: str = Field(description="JSON pointer into the body, or the name of a parameter or header.")
     detail: str = Field(description="What is wrong, with its bounds.")
+    line: int | None = Field(None, description="Of a text with markup: where, counted from 1.")
+    column: int | None = None
 
 
 class ProblemDetails(BaseModel):
@@ -101,6 +103,7 @@ class Status(_Answer):
     seed: int
     engine: str
     voice: str
+    voices: list[str] = Field(description="It, and those that the text calls.")
     output_format: str
     warnings: list[str]
     waiting_for: str | None = Field(description="Why nothing of it can run now.")
@@ -121,7 +124,7 @@ class Listed(Status):
 class Resource(Listed):
     """A job, with what was asked for."""
 
-    request: dict[str, str | int | float | bool | list[str] | None] = Field(
+    request: dict[str, str | int | float | bool | list[str] | list[dict[str, str | bool]] | None] = Field(
         description="The body that asks for the same again, without its text."
     )
 
@@ -142,6 +145,9 @@ class PlannedSegment(_Answer):
     text: str
     chars: int
     boundary: Boundary
+    voice: str
+    pause_before_seconds: float | None = Field(description="That the text asks for; null: as what ends the one before.")
+    speed: float = Field(description="How much faster than the rest.")
 
 
 class PlanTotals(_Answer):

@@ -37,6 +37,9 @@ class SegmentInfo(_Answer):
     end: int = Field(description="Offset behind its last character.")
     chars: int
     boundary: Boundary = Field(description="What ends it in the text; decides the pause after it.")
+    voice: str
+    pause_before_seconds: float | None = Field(description="That the text asks for; null: as what ends the one before.")
+    speed: float = Field(description="How much faster than the rest.")
     attempt: int
     failures: int
     variant: int = Field(description="How often it was made again with another seed.")

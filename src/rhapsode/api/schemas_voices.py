@@ -21,6 +21,11 @@ class VoiceInfo(_Answer):
     language_name: str | None
     sample_rate: int | None = Field(description="Hz.")
     bytes: int | None = Field(description="Size of a recording.")
+    consent: Literal["given", "unknown"] | None = Field(
+        description="Of a recording: whether it was said that its speaker agreed to being cloned, when it was sent."
+    )
+    consent_statement: str | None = Field(description="In words, if words were sent.")
+    consent_at: str | None = Field(description="When that was, UTC.")
     default: bool = Field(description="Whether requests that name no voice get this one.")
     editable: bool = Field(description="Whether it can be renamed and deleted.")
     links: dict[str, str]
@@ -56,6 +61,9 @@ class EngineDetails(_Answer):
     max_chars: int | None = Field(description="Longest segment.")
     can_clone: bool | None
     mixes_voices: bool | None = Field(description="Whether a voice may be a blend, as `af_heart:0.6+bf_emma:0.4`.")
+    reads_numbers: bool | None = Field(description="Numbers and abbreviations are left to it.")
+    reads_digits: bool | None = Field(description="Numbers in languages other than English are left to it.")
+    takes_ipa: bool | None = Field(description="Pronunciations in IPA reach it.")
     controls: list[ControlInfo]
     tags: list[str] = Field(description="Such as `[sigh]`.")
     languages: dict[str, str] = Field(description="Of its voices: code and name.")

@@ -1,19 +1,25 @@
 """What is in a sound file that somebody sent: decoded in a process of its own, which may crash, hang or grow without harm.
 
-python -m rhapsode.audio.probe FILE MAX_SECONDS     # prints one line of JSON
+python -m rhapsode.audio.probe FILE MAX_SECONDS [CLIP]     # prints one line of JSON; CLIP: where a copy to clone from goes
 """
 
 import asyncio
 import contextlib
 import json
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
+from rhapsode.audio.clip import RATE, make_clip
+from rhapsode.audio.wav import HEADER
 from rhapsode.errors import InvalidInput
+from rhapsode.spawn import spawn
 
 with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
@@ -32,7 +38,7 @@ _SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Sound:
     """A sound file that can be decoded from its beginning to its end."""
 
     codec: str
@@ -42,18 +48,19 @@ class Clip:
     duration_s: float
 
 
-async def probe(path: Path, max_s: float) -> Clip:
+async def probe(path: Path, max_s: float, clip: Path | None = None) -> Sound:
     """Decode the file in a child process.
 
     Args:
         path: The file.
         max_s: Longest sound that is allowed, seconds.
+        clip: Where to write the copy that voices are cloned from (see :func:`rhapsode.audio.clip.make_clip`).
 
     Raises:
         InvalidInput: It is no sound, is damaged, silent, too short or long, or of a rate or number of channels that no recording has.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "rhapsode.audio.probe", str(path), str(max_s),
+    child = await spawn(
+        sys.executable, "-P", "-m", "rhapsode.audio.probe", str(path), str(max_s), *([str(clip)] if clip else ()),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert child.stdout is not None  # noqa: S101 - it is a pipe
@@ -76,52 +83,91 @@ async def probe(path: Path, max_s: float) -> Clip:
         raise InvalidInput("it cannot be decoded") from None
     if "error" in found:
         raise InvalidInput(found["error"])
-    return Clip(**found)
+    return Sound(**found)
 
 
-def inspect(path: Path, max_s: float) -> Clip:
+def inspect(path: Path, max_s: float, clip: Path | None = None) -> Sound:
     """Decode the file here; see :func:`probe`.
 
     Raises:
         InvalidInput: As :func:`probe`.
     """
-    samples, peak = 0, 0.0
+    found: list[Sound] = []
+    peak = 0.0
+    kept: list[NDArray[np.float32]] = []
+    for block in _decode(path, max_s, RATE if clip else None, found):
+        peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        if clip:
+            kept.append(block)
+    if peak < _SILENCE:
+        raise InvalidInput("it is silent")
+    if clip:
+        clip.write_bytes(make_clip(np.concatenate(kept)))
+    return found[0]
+
+
+def read_sound(path: Path, max_s: float) -> NDArray[np.float32]:
+    """Mono samples at :data:`rhapsode.audio.clip.RATE`, decoded here: for processes that may crash, hang or grow without harm.
+
+    Raises:
+        InvalidInput: As :func:`probe`.
+    """
+    return np.concatenate([np.zeros(0, np.float32), *_decode(path, max_s, RATE, [])])
+
+
+def _decode(path: Path, max_s: float, rate: int | None, found: list[Sound]) -> Iterator[NDArray[np.float32]]:
+    """The sound in mono blocks, at ``rate`` or its own; at its end, what it was goes into ``found``.
+
+    Raises:
+        InvalidInput: As :func:`probe`, but for silence.
+    """
+    samples = 0
     try:
         limits = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
         with av.open(f"file:{path}", mode="r", options=limits) as container:
             if not container.streams.audio:
                 raise InvalidInput("there is no sound in it")
             stream = container.streams.audio[0]
-            rate, channels, codec = stream.rate or 0, stream.channels, stream.codec_context.name
-            if not _RATES[0] <= rate <= _RATES[1]:
-                raise InvalidInput(f"its sample rate is {rate} Hz; it must be {_RATES[0]:,}–{_RATES[1]:,}")
+            own, channels, codec = stream.rate or 0, stream.channels, stream.codec_context.name
+            if not _RATES[0] <= own <= _RATES[1]:
+                raise InvalidInput(f"its sample rate is {own} Hz; it must be {_RATES[0]:,}–{_RATES[1]:,}")
             if not 1 <= channels <= _MOST_CHANNELS:
                 raise InvalidInput(f"it has {channels} channels; there may be {_MOST_CHANNELS}")
-            resampler = av.AudioResampler(format="flt", layout="mono")
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
             for frame in container.decode(stream):
                 samples += frame.samples
-                if samples > max_s * rate:
+                if samples > max_s * own:
                     raise InvalidInput(f"it is longer than {max_s:g} s")
-                for plain in resampler.resample(frame):
-                    block = plain.to_ndarray()
-                    if not np.isfinite(block).all():
-                        raise InvalidInput("it holds numbers that are no sound")
-                    peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    except (av.FFmpegError, ValueError, EOFError) as error:
+                yield from _blocks(resampler, frame)
+            if samples:
+                yield from _blocks(resampler, None)
+    except (
+        av.FFmpegError,
+        AttributeError,
+        ValueError,
+        EOFError,
+    ) as error:  # attributes are what a stream without codec lacks
         why = getattr(error, "strerror", None) or str(error)  # the whole would name our temporary file
         raise InvalidInput(f"it cannot be decoded: {why[:100]}") from None
     if not samples:
         raise InvalidInput("there is no sound in it")
-    if samples < _SHORTEST_S * rate:
+    if samples < _SHORTEST_S * own:
         raise InvalidInput(f"it is shorter than {_SHORTEST_S:g} s")
-    if peak < _SILENCE:
-        raise InvalidInput("it is silent")
-    return Clip(codec, rate, channels, round(samples / rate, 3))
+    found.append(Sound(codec, own, channels, round(samples / own, 3)))
 
 
-def limit() -> None:
-    """What this process may use from here on: time, memory, open files; it writes no file and leaves no core."""
-    limits = {"CPU": _CPU_S, "AS": _MEMORY, "NOFILE": _FILES, "FSIZE": 0, "CORE": 0}
+def _blocks(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[NDArray[np.float32]]:
+    """A frame resampled; None: what the resampler still holds."""
+    for plain in resampler.resample(frame):
+        block = plain.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+        if not np.isfinite(block).all():
+            raise InvalidInput("it holds numbers that are no sound")
+        yield block
+
+
+def limit(written: int = 0) -> None:
+    """What this process may use from here on: time, memory, open files; it writes no file of more than that many bytes and leaves no core."""
+    limits = {"CPU": _CPU_S, "AS": _MEMORY, "NOFILE": _FILES, "FSIZE": written, "CORE": 0}
     for name, most in limits.items():
         with contextlib.suppress(NameError, AttributeError, ValueError, OSError):  # not every system has all of them
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
@@ -129,9 +175,10 @@ def limit() -> None:
 
 def main() -> None:
     """Entry point of the child."""
-    limit()
+    file, max_s, *clip = sys.argv[1:]
+    limit(HEADER.size + 2 * RATE * math.ceil(float(max_s)) if clip else 0)
     try:
-        answer: dict[str, object] = asdict(inspect(Path(sys.argv[1]), float(sys.argv[2])))
+        answer: dict[str, object] = asdict(inspect(Path(file), float(max_s), *map(Path, clip)))
     except InvalidInput as error:
         answer = {"error": str(error)}
     except MemoryError:

@@ -24,9 +24,10 @@ from rhapsode.cli.connection import local_client
 from rhapsode.cli.engine import try_engine
 from rhapsode.cli.finding import Finding, Verdict
 from rhapsode.cli.options import human_size, human_time
-from rhapsode.compose import fleet_options
+from rhapsode.compose import fleet_options, installed_engines
 from rhapsode.config import Loaded
 from rhapsode.datadir import read_holder, running_url
+from rhapsode.environment import interpreters
 from rhapsode.errors import RhapsodeError
 from rhapsode.fleet.base import find_voice
 from rhapsode.model import AudioFormat
@@ -77,16 +78,20 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages(settings: Settings) -> Iterator[Finding]:
-    extra = settings.engine.name
-    needed = [re.split(r"[\s;<>=!~\[(]", line, maxsplit=1)[0] for line in _requirements(extra)]
+    engine = settings.engine.name
+    apart = bool(settings.engines.run(engine).python) or engine in interpreters(settings.data_dir)
+    lines = _requirements("" if apart else engine)
+    needed = [re.split(r"[\s;<>=!~\[(]", line, maxsplit=1)[0] for line in lines]
     missing = []
     for name in needed:
         try:
             importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    if missing:
-        yield Finding("packages", Verdict.FAIL, f"missing: {', '.join(missing)}", f"pip install 'rhapsode[{extra}]'")
+    lacks = installed_engines(settings).get(engine)
+    if missing or lacks:
+        what = ", ".join(missing) or f"the libraries of {engine}"
+        yield Finding("packages", Verdict.FAIL, f"missing: {what}", lacks or "pip install rhapsode")
     else:
         own = importlib.metadata.version("rhapsode")
         yield Finding("packages", Verdict.OK, f"rhapsode {own} and the {len(needed)} it needs")

@@ -7,7 +7,9 @@ import click
 
 from rhapsode.cli.backup import backup_command, restore_command
 from rhapsode.cli.bench import bench_command
+from rhapsode.cli.dictionary import dictionary_command
 from rhapsode.cli.doctor import doctor_command
+from rhapsode.cli.engines import engines_command
 from rhapsode.cli.jobs import cancel_command, jobs_command
 from rhapsode.cli.keys import keys_command
 from rhapsode.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, Options
@@ -46,8 +48,8 @@ def main(
 
 
 for command in (
-    serve_command, speak_command, jobs_command, cancel_command, voices_command, settings_command, doctor_command,
-    bench_command, keys_command, backup_command, restore_command,
+    serve_command, speak_command, jobs_command, cancel_command, voices_command, dictionary_command, settings_command, doctor_command,
+    bench_command, keys_command, engines_command, backup_command, restore_command,
 ):  # fmt: skip
     main.add_command(command)
 

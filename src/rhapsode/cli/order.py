@@ -15,7 +15,7 @@ from rhapsode.errors import InvalidInput
 FORMATS: Mapping[str, str] = {"wav": "wav", "mp3": "mp3", "flac": "flac", "opus": "opus", "ogg": "opus"}
 """Output formats by file name extension."""
 
-_TEXT_SUFFIXES = frozenset({".txt", ".md", ".text", ".rst"})
+_TEXT_SUFFIXES = frozenset({".txt", ".md", ".text", ".rst", ".ssml", ".xml"})
 _NAME_WORDS = 6
 _NAME_CHARS = 48
 _FOREIGN_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -151,5 +151,5 @@ def _whole(text: str) -> str:
 
 def _name_from(text: str) -> str:
     """A file name that tells the beginning of the text."""
-    words = re.findall(r"\w+", text[:400])[:_NAME_WORDS]
+    words = re.findall(r"\w+", re.sub(r"<[^<>]*>|\[[^\[\]]*\]", " ", text[:400]))[:_NAME_WORDS]
     return "-".join(words).lower()[:_NAME_CHARS].strip("-") or "speech"

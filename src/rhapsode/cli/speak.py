@@ -1,16 +1,17 @@
 """``rhapsode speak``: a text in, a file out. Interrupted or killed, the same command goes on where it was."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from rhapsode.cli.connection import Connection
 from rhapsode.cli.options import EXIT_INTERRUPTED, Options, human_size, human_time
-from rhapsode.cli.order import FORMATS, Order, choose_output, read_source
+from rhapsode.cli.order import FORMATS, Order, choose_output, decode, read_source
 from rhapsode.cli.progress import Watcher, shown_progress
 from rhapsode.client import Client, JobInfo, ServerRefused, SpeechOptions, Unreachable
-from rhapsode.errors import Gone, SynthesisError
+from rhapsode.errors import Gone, InvalidInput, SynthesisError
 from rhapsode.model import JobStatus
 from rhapsode.settings import Settings
 
@@ -23,13 +24,30 @@ _GONE = (404, 410)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; its extension says the format.")
 @click.option("--format", "audio_format", type=click.Choice(sorted(set(FORMATS.values()))), help="Format of the file.")
 @click.option("--voice", help="Voice to speak with; see: rhapsode voices.")
-@click.option("--engine", help="Engine to speak with.")
+@click.option("--engine", help="Engine to speak with; see: rhapsode engines.")
 @click.option("--speed", type=float, help="Speed; 2 is twice as fast.")
 @click.option("--seed", type=int, help="Same seed, same samples.")
-@click.option("--language", help="Language of the text.")
+@click.option("--language", help="Language of the text, such as en; auto: told from the text.")
 @click.option("--chunk-size", type=int, help="Longest segment, in characters.")
 @click.option("--temperature", type=float, help="Liveliness.")
 @click.option("--priority", type=click.Choice(["interactive", "normal", "batch"]), help="Who goes first.")
+@click.option(
+    "--input-type",
+    type=click.Choice(["auto", "text", "ssml", "plain"]),
+    help="plain: brackets and tags mean nothing; auto: SSML when the text begins with <speak>, else text with markers.",
+)
+@click.option("--ssml", "input_type", flag_value="ssml", help="The text is SSML: as --input-type ssml.")
+@click.option(
+    "--pronounce",
+    multiple=True,
+    metavar="WORD=SPOKEN",
+    help="How a word of this text is spoken: SQL=sequel, or in IPA: GIF=/dʒɪf/. Can be given again.",
+)
+@click.option(
+    "--lexicon",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="W3C lexicon (PLS) of this text; for all texts: rhapsode dictionary import.",
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the file.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run of this command made, and begin anew.")
 @click.pass_obj
@@ -47,6 +65,9 @@ def speak_command(
     chunk_size: int | None,
     temperature: float | None,
     priority: str | None,
+    input_type: str | None,
+    pronounce: Sequence[str],
+    lexicon: Path | None,
     encoding: str,
     fresh: bool,
 ) -> None:
@@ -59,7 +80,10 @@ def speak_command(
         options.warn(warning)
     source = read_source(what, text, encoding, sys.stdin.buffer)
     target, chosen = choose_output(output, audio_format, loaded.settings.audio_output.format, source.name)
-    how = SpeechOptions(voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine)
+    how = SpeechOptions(
+        voice, chosen, speed, seed, language, chunk_size, temperature, priority, engine=engine, input_type=input_type,
+        pronunciations=_pronunciations(pronounce, lexicon),
+    )  # fmt: skip
     order = Order(source.text, how, target)
     with Connection(options) as connection, shown_progress(options.console) as watch:
         work = Speaking(options, connection, order, order.key(_defaults(loaded.settings)), watch, fresh)
@@ -69,6 +93,22 @@ def speak_command(
             work.on_interrupt()
             click.get_current_context().exit(EXIT_INTERRUPTED)
     report(options, job, target, work.is_whole)
+
+
+def _pronunciations(given: Sequence[str], lexicon: Path | None) -> Mapping[str, str] | str | None:
+    """The words that ``--pronounce`` or ``--lexicon`` names.
+
+    Raises:
+        InvalidInput: There are both, or a word without an equals sign.
+    """
+    if lexicon:
+        if given:
+            raise InvalidInput("--lexicon and --pronounce cannot both be given")
+        return decode(lexicon.read_bytes(), lexicon.name, "utf-8")
+    for one in given:
+        if "=" not in one:
+            raise InvalidInput(f"--pronounce: {one!r} is not WORD=SPOKEN, such as SQL=sequel")
+    return {word: spoken for word, _, spoken in (one.partition("=") for one in given)} or None
 
 
 class Speaking:

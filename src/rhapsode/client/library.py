@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from rhapsode.client.errors import ServerRefused, Unreachable
 from rhapsode.client.flow import CONNECT_S, Ask, Do, Flow, ask
 from rhapsode.client.values import VoiceInfo
+from rhapsode.model import Pronunciation
 
 
 def voices() -> Flow[Sequence[VoiceInfo]]:
@@ -32,6 +36,27 @@ def upload_recording(path: str | Path) -> Flow[str]:
     data = yield Do(partial(source.read_bytes))
     files = [("files", (source.name, data))]
     return (yield from ask("POST", "/upload_reference", _Uploaded, files=files)).uploaded_files[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dictionary:
+    entries: list[Pronunciation]
+
+
+def dictionary() -> Flow[Sequence[Pronunciation]]:
+    """How words are spoken, sorted."""
+    return (yield from ask("GET", "/dictionary", _Dictionary)).entries
+
+
+def add_words(entries: Sequence[Pronunciation]) -> Flow[Sequence[Pronunciation]]:
+    """Add words to the dictionary; they win over those there are. The dictionary as it is then."""
+    body = {"entries": msgspec.to_builtins(entries)}
+    return (yield from ask("PATCH", "/dictionary", _Dictionary, json=body)).entries
+
+
+def remove_word(word: str) -> Flow[Sequence[Pronunciation]]:
+    """Take a word out of the dictionary; the dictionary as it is then."""
+    return (yield from ask("DELETE", f"/dictionary/{quote(word, safe='')}", _Dictionary)).entries
 
 
 def is_alive() -> Flow[bool]:

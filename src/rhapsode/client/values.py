@@ -81,6 +81,8 @@ class JobInfo:
     seed: int = 0
     engine: str = ""
     voice: str = ""
+    voices: tuple[str, ...] = ()
+    """It, and those that the text calls."""
     output_format: str = ""
     warnings: tuple[str, ...] = ()
     waiting_for: str | None = None
@@ -149,6 +151,11 @@ class SegmentInfo:
     status: SegmentStatus | None = None
     """None in a plan."""
     boundary: str = ""
+    voice: str = ""
+    pause_before_seconds: float | None = None
+    """That the text asks for; None: as what ends the segment before it."""
+    speed: float = 1.0
+    """How much faster than the rest."""
     attempt: int = 0
     failures: int = 0
     variant: int = 0
@@ -271,6 +278,10 @@ class SpeechOptions:
     tags: tuple[str, ...] | None = None
     webhook_url: str | None = None
     engine: str | None = None
+    input_type: str | None = None
+    """``auto``, ``text`` (with markers), ``ssml`` or ``plain``."""
+    pronunciations: Mapping[str, str] | str | None = None
+    """Words of this text: word to respelling, or to IPA between slashes; or a W3C lexicon (PLS) as text."""
 
     def body(self, text: str) -> dict[str, object]:
         """The request's body. ``output_format`` is always there: its absence would mean WAV."""

@@ -11,7 +11,7 @@ from rhapsode.audio.encode import NO_TAGS, FileEncoder
 from rhapsode.audio.limiter import decibels
 from rhapsode.audio.loudness import LoudnessMeter
 from rhapsode.deliver.timeline import Placed, Timeline, TimelineOptions
-from rhapsode.model import AudioFormat, Boundary
+from rhapsode.model import AudioFormat, Joint
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class Assembler:
         self._timeline = Timeline(options)
         self._encoder = FileEncoder(path, audio_format, options.rate, tags)
 
-    def add(self, take: bytes, boundary: Boundary) -> Placed:
+    def add(self, take: bytes, joint: Joint) -> Placed:
         """Append a take.
 
         Raises:
             BlobError: The bytes are damaged.
             SampleRateMismatch: It is of another rate than the timeline.
         """
-        ready, placed = self._timeline.add_take(take, boundary)
+        ready, placed = self._timeline.add_take(take, joint)
         self._write(ready)
         return placed
 
@@ -95,14 +95,14 @@ class LoudnessPass:
         self._timeline = Timeline(options)
         self._meter = LoudnessMeter(options.rate)
 
-    def add(self, take: bytes, boundary: Boundary) -> None:
+    def add(self, take: bytes, joint: Joint) -> None:
         """Measure a take.
 
         Raises:
             BlobError: The bytes are damaged.
             SampleRateMismatch: It is of another rate than the timeline.
         """
-        self._meter.add(self._timeline.add_take(take, boundary)[0])
+        self._meter.add(self._timeline.add_take(take, joint)[0])
 
     def makeup(self) -> float:
         """The factor that brings the whole timeline to the loudness, its peak kept under the ceiling; 1 for silence."""

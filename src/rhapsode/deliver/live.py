@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rhapsode.audio.encode import NO_TAGS, StreamEncoder
 from rhapsode.deliver.timeline import Timeline, TimelineOptions
-from rhapsode.model import AudioFormat, Boundary
+from rhapsode.model import AudioFormat, Joint
 
 
 class LiveStream:
@@ -20,14 +20,14 @@ class LiveStream:
         self._timeline = Timeline(options)
         self._encoder = StreamEncoder(audio_format, options.rate, tags)
 
-    def add(self, take: bytes, boundary: Boundary) -> bytes:
+    def add(self, take: bytes, joint: Joint) -> bytes:
         """Bytes to send now that ``take`` is there; all of it but the last fifth of a second at most.
 
         Raises:
             BlobError: The take's bytes are damaged.
             SampleRateMismatch: It is of another rate than the timeline.
         """
-        return self._encoder.encode(self._timeline.add_take(take, boundary)[0])
+        return self._encoder.encode(self._timeline.add_take(take, joint)[0])
 
     def finish(self) -> bytes:
         """The last bytes. A stream without them is broken: leave them out when the job failed."""

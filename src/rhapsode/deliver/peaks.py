@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rhapsode.audio.loudness import LoudnessMeter
 from rhapsode.deliver.assemble import makeup_factor
 from rhapsode.deliver.timeline import Timeline, TimelineOptions
-from rhapsode.model import Boundary
+from rhapsode.model import Joint
 
 _DIGITS = 3
 
@@ -46,14 +46,14 @@ class PeakMeter:
         self._target = loudness_lufs
         self._meter = None if loudness_lufs is None else LoudnessMeter(options.rate)
 
-    def add(self, take: bytes, boundary: Boundary) -> None:
+    def add(self, take: bytes, joint: Joint) -> None:
         """Append a take.
 
         Raises:
             BlobError: The bytes are damaged.
             SampleRateMismatch: It is of another rate than the timeline.
         """
-        self._look(self._timeline.add_take(take, boundary)[0])
+        self._look(self._timeline.add_take(take, joint)[0])
 
     def finish(self) -> Peaks:
         """What was found."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rhapsode.audio.limiter import Limiter, decibels
 from rhapsode.audio.wav import read_wav
 from rhapsode.errors import SampleRateMismatch
-from rhapsode.model import Boundary, Pauses
+from rhapsode.model import Boundary, Joint, Pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TimelineOptions:
     """Of all takes and of the result, Hz."""
     pauses: Pauses
     gain_db: float = 0.0
-    """Fixed gain of the voice."""
+    """Fixed gain of the job's own voice."""
     fade_s: float = 0.005
     """Equal-power fade at each edge of a take, seconds; at most half of the take."""
     ceiling_db: float = -1.0
@@ -39,9 +39,22 @@ class Placed:
     """Behind the last sample."""
 
 
-def pause_samples(pauses: Pauses, boundary: Boundary, rate: int) -> int:
-    """Samples of silence after a take that ends with ``boundary``, at ``rate`` Hz."""
-    return round(pauses.after(boundary) * rate)
+def gap_seconds(pauses: Pauses, before: Boundary | None, lead_ms: int | None) -> float:
+    """Seconds of silence before a take.
+
+    Args:
+        pauses: Between takes.
+        before: What ends the take before it; None when there is none.
+        lead_ms: What the text asks for instead, milliseconds.
+    """
+    if lead_ms is not None:
+        return lead_ms / 1000
+    return 0.0 if before is None else pauses.after(before)
+
+
+def gap_samples(pauses: Pauses, before: Boundary | None, lead_ms: int | None, rate: int) -> int:
+    """The same in samples, at ``rate`` Hz."""
+    return round(gap_seconds(pauses, before, lead_ms) * rate)
 
 
 class Placer:
@@ -50,20 +63,21 @@ class Placer:
     Args:
         rate: Hz.
         pauses: Between takes.
-        start: Where the first take begins, in samples: behind those that are left out, and the pause after them.
+        end: Where the takes that are left out end, in samples.
+        before: What ends the last of those.
     """
 
-    def __init__(self, rate: int, pauses: Pauses, start: int = 0) -> None:
+    def __init__(self, rate: int, pauses: Pauses, end: int = 0, before: Boundary | None = None) -> None:
         self._rate = rate
         self._pauses = pauses
-        self._end = start
-        self._pause = 0
+        self._end = end
+        self._before = before
 
-    def place(self, samples: int, boundary: Boundary) -> Placed:
-        """Place the next take, ``samples`` long; ``boundary`` decides the pause after it, rounded to whole samples."""
-        start = self._end + self._pause
+    def place(self, samples: int, joint: Joint) -> Placed:
+        """Place the next take, ``samples`` long; silence is rounded to whole samples."""
+        start = self._end + gap_samples(self._pauses, self._before, joint.lead_ms, self._rate)
         self._end = start + samples
-        self._pause = pause_samples(self._pauses, boundary, self._rate)
+        self._before = joint.boundary
         return Placed(start, self._end)
 
 
@@ -78,30 +92,30 @@ class Timeline:
 
     def __init__(self, options: TimelineOptions) -> None:
         self._options = options
-        self._gain = np.float32(decibels(options.gain_db))
         self._limiter = Limiter(options.rate, decibels(options.ceiling_db))
         self._placer = Placer(options.rate, options.pauses)
         self._end = 0
 
-    def add(self, samples: NDArray[np.float32], boundary: Boundary) -> tuple[NDArray[np.float32], Placed]:
+    def add(self, samples: NDArray[np.float32], joint: Joint) -> tuple[NDArray[np.float32], Placed]:
         """Append a take.
 
         Args:
             samples: Mono float32, shape (n,), full scale ±1, at the timeline's rate. Left as it is.
-            boundary: What ends it in the text; decides the pause after it.
+            joint: How it is joined to its neighbours.
 
         Returns:
             What can be heard now, and where the take lies.
         """
-        placed = self._placer.place(samples.size, boundary)
+        placed = self._placer.place(samples.size, joint)
         joined = np.zeros(placed.end - self._end, np.float32)
         pause = placed.start - self._end
-        np.multiply(samples, self._gain, out=joined[pause:])
+        gain_db = self._options.gain_db if joint.gain_db is None else joint.gain_db
+        np.multiply(samples, np.float32(decibels(gain_db)), out=joined[pause:])
         _fade(joined[pause:], round(self._options.fade_s * self._options.rate))
         self._end = placed.end
         return self._limiter.process(joined), placed
 
-    def add_take(self, take: bytes, boundary: Boundary) -> tuple[NDArray[np.float32], Placed]:
+    def add_take(self, take: bytes, joint: Joint) -> tuple[NDArray[np.float32], Placed]:
         """Append a take by its bytes.
 
         Raises:
@@ -111,7 +125,7 @@ class Timeline:
         samples, rate = read_wav(take)
         if rate != self._options.rate:
             raise SampleRateMismatch(f"a take has a sample rate of {rate} Hz where {self._options.rate} Hz is expected")
-        return self.add(samples, boundary)
+        return self.add(samples, joint)
 
     def finish(self) -> NDArray[np.float32]:
         """What was held back."""

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from rhapsode.model import Voice, WordTiming
 
+GROUP = "rhapsode.engines"
+"""Of the entry points that engines are."""
 MOST_BLENDED = 8
 """Voices in one blend."""
 _MOST_WEIGHT = 1_000.0
@@ -59,10 +61,18 @@ class EngineInfo:
     """Codes of the languages that it speaks with a cloned voice; predefined voices say their own."""
     sample_rate: int = 0
     """Of cloned voices, Hz; predefined voices say their own. 0: it cannot clone."""
+    min_clip_s: float = 0.0
+    """Least sound that it clones a voice from, seconds."""
     mixes_voices: bool = False
     """Whether a voice may be a blend of its voices, as ``af_heart:0.6+bf_emma:0.4``."""
     processes: int | None = None
     """Most workers that are worth having, such as one per graphics card; None: one per slot."""
+    reads_numbers: bool = False
+    """It reads numbers, dates and abbreviations well by itself: the text front end leaves them as they are written."""
+    reads_digits: bool = True
+    """It can read digits, if only plainly, as espeak does; else the text front end writes numbers in words in all languages that it can."""
+    takes_ipa: bool = False
+    """It takes phonemes: ``[[`` and ``]]`` in a text enclose IPA, and nothing else is between such brackets."""
 
     def control(self, name: str) -> Control | None:
         """The control of that name, or None when the engine lacks it."""

@@ -25,7 +25,7 @@ from rhapsode.engines import kokoro_files
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance, parse_blend
 from rhapsode.engines.espeak import Espeak
 from rhapsode.engines.kokoro_model import MOST_PHONEMES, RATE, KokoroModel, load_model, provider_of
-from rhapsode.engines.words import word_spans
+from rhapsode.engines.words import IPA, as_espeak, shown, word_spans, words_of
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -69,6 +69,7 @@ class KokoroEngine:
             languages=tuple(sorted({*(code for code in _ESPEAK if "-" not in code), *filter(_has_misaki, _MISAKI)})),
             mixes_voices=True,
             processes=None if on_cpu else 1,
+            takes_ipa=True,
         )
 
     def voices(self) -> Sequence[Voice]:
@@ -179,7 +180,20 @@ class KokoroEngine:
                 known = ", ".join(sorted({*_ESPEAK, *filter(_has_misaki, _MISAKI)}))
                 raise EngineError(f"kokoro does not speak {utterance.language!r}; it speaks {known}")
             speak = lambda line: self._espeak.phonemes(line, code)  # noqa: E731
-        return lambda line: "".join(p for p in speak(line) if p in model.vocabulary).strip()
+        return lambda line: "".join(p for p in _with_ipa(line, base, speak) if p in model.vocabulary).strip()
+
+
+def _with_ipa(line: str, language: str, speak: Callable[[str], str]) -> str:
+    """Phonemes of a line; those that stand in it between brackets are taken as they are."""
+    pieces = IPA.split(line)
+    said = [as_espeak(piece, language) if i % 2 else _between(piece, speak) for i, piece in enumerate(pieces)]
+    return " ".join("".join(said).split()) if len(pieces) > 1 else said[0]
+
+
+def _between(piece: str, speak: Callable[[str], str]) -> str:
+    """Phonemes of a piece of a line, with a space on the sides on which the piece has one."""
+    said = speak(piece) if piece.strip() else ""
+    return f"{' ' if piece[:1] == ' ' else ''}{said}{' ' if piece[-1:] == ' ' else ''}"
 
 
 def _sentence(
@@ -210,10 +224,11 @@ def _sentence(
         before = sum(part.size for part in parts)
         borders += (np.clip(said.borders - cut, 0, trimmed.size) + before).tolist()
         parts.append(trimmed)
-    audio, tokens = np.concatenate(parts), line.split()
+    audio, written = np.concatenate(parts), words_of(line)
+    tokens = [shown(word) for word in written]
     if len(pieces) != 1 or len(borders) != len(phonemes) + 1:
         return audio, _proportional(tokens, audio.size)
-    spans = word_spans(tokens, phonemes, phonemise)
+    spans = word_spans(written, phonemes, phonemise)
     return audio, [WordTiming(t, borders[a], borders[b]) for t, (a, b) in zip(tokens, spans, strict=True)]
 
 

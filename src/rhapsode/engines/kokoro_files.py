@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub import HfApi, hf_hub_download
 from numpy.typing import NDArray
 
+from rhapsode.engines import hub
 from rhapsode.errors import EngineError, NotFound
 
 FOLDER = "kokoro"
@@ -83,7 +83,7 @@ def revision_of(path: Path) -> str:
 def download(model_cache: Path, voices: Sequence[str] = ()) -> Path:
     """Fetch the model and voices into the model cache; what is there is not fetched twice, what broke off goes on.
 
-    Progress is the hub library's, which checks each file against the hub's own digest.
+    Progress is shown, and each file checked against the hub's digest.
 
     Args:
         model_cache: Folder of the cache.
@@ -98,18 +98,15 @@ def download(model_cache: Path, voices: Sequence[str] = ()) -> Path:
     folder = model_cache / FOLDER
     tried = REPOSITORY
     try:
-        names = voices or [
-            Path(name).stem for name in HfApi().list_repo_files(REPOSITORY) if re.fullmatch(r"voices/\w+\.bin", name)
-        ]
+        names = voices or [Path(name).stem for name in hub.names(REPOSITORY) if re.fullmatch(r"voices/\w+\.bin", name)]
         for voice in names:
             tried = f"voices/{voice}.bin of {REPOSITORY}"
-            hf_hub_download(REPOSITORY, f"voices/{voice}.bin", local_dir=folder)
+            hub.fetch(REPOSITORY, f"voices/{voice}.bin", folder)
         tried = f"{MODEL} of {REPOSITORY}"
-        return Path(hf_hub_download(REPOSITORY, MODEL, local_dir=folder))
-    except (OSError, ValueError) as error:  # what the hub library raises is one of these
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        return hub.fetch(REPOSITORY, MODEL, folder)
+    except EngineError as error:
         raise NotFound(
-            f"Kokoro could not be fetched: tried {tried} on the Hugging Face hub ({type(error).__name__}: {reason}). "
+            f"Kokoro could not be fetched: tried {tried} on the Hugging Face hub ({error}). "
             f"Without a network, put its .onnx file and its voices (.bin, .npz) into {folder}",
             "voice",
         ) from error

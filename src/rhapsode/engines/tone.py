@@ -155,8 +155,8 @@ class ToneEngine:
             elif word == "print":
                 os.write(1, b"printed by the tone engine\n")
             else:
-                samples, value = {"empty": (0, 0.0), "nan": (RATE, np.nan), "long": (3_600 * RATE, AMPLITUDE)}[word]
-                return Speech(np.full(samples, value, np.float32), RATE)
+                size, value = {"empty": (0, 0.0), "nan": (RATE, np.nan), "long": (3_600 * RATE, AMPLITUDE)}[word]
+                return Speech(np.full(size, value, np.float32), RATE)
         return None
 
     def _count_attempt(self, name: str) -> int:

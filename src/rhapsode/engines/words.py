@@ -1,5 +1,6 @@
 """Which phonemes belong to which word, when the phonemiser runs words together or reads one as several."""
 
+import re
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -11,6 +12,33 @@ Span = tuple[int, int]
 
 _STRESS = frozenset("ˈˌ")
 _SILENT = frozenset(" .,;:?!…\"'()-–—¡¿«»“”„") | _STRESS
+
+IPA = re.compile(r"\[\[(.*?)\]\]")
+"""Phonemes in a text, for engines that take them: :attr:`rhapsode.engines.base.EngineInfo.takes_ipa`."""
+_WORD = re.compile(r"(?:\[\[.*?\]\]|\S)+")
+"""Phonemes in brackets may have spaces."""
+
+
+_VOWELS = "aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻᵊ"
+_EARLY_STRESS = re.compile(rf"([ˈˌ])([^{_VOWELS}ˈˌ\s]+)(?=[{_VOWELS}])")
+_TYPED = str.maketrans({"g": "ɡ", ":": "ː", "'": "ˈ", "\u0361": None, "\u035c": None, ".": None, "/": None})
+"""What people type for letters of IPA, and what espeak does not write: ties, and borders of syllables."""
+
+
+def as_espeak(ipa: str, language: str) -> str:
+    """IPA as dictionaries have it, the way espeak writes it, on whose phonemes voices were trained: stress stands before the vowel."""
+    written = _EARLY_STRESS.sub(r"\2\1", ipa.translate(_TYPED))
+    return written.replace("r", "ɹ") if language.lower().startswith("en") else written
+
+
+def words_of(sentence: str) -> list[str]:
+    """The words of one sentence, as written; phonemes with their brackets."""
+    return _WORD.findall(sentence)
+
+
+def shown(word: str) -> str:
+    """A word without the brackets of phonemes."""
+    return word.replace("[[", "").replace("]]", "")
 
 
 def word_spans(tokens: Sequence[str], phonemes: Sequence[str], alone: Callable[[str], Sequence[str]]) -> list[Span]:

@@ -39,6 +39,8 @@ class SynthesisTask:
     sentence_pause_s: float
     reference: str | None = None
     """SHA-256 of the clip whose voice is cloned; the worker finds it as ``<clips_dir>/<digest>.wav``."""
+    rate: int = 0
+    """Sample rate that the take shall have, Hz; 0: the voice's own."""
 
     @property
     def warmth(self) -> tuple[str, str]:

@@ -157,6 +157,7 @@ class WorkerProcess(asyncio.Protocol):
             task.language,
             task.sentence_pause_s,
             f"{clips}/{task.reference}.wav" if task.reference else None,
+            rate=task.rate,
         )
         rendered = await self._ask(request, Rendered, deadline_s)
         if task.reference:

@@ -62,6 +62,8 @@ class Synthesise(msgspec.Struct, tag=True, frozen=True):
     sentence_pause_s: float
     reference: str | None = None
     """Path of the clip whose voice is cloned."""
+    rate: int = 0
+    """Sample rate that the take shall have, Hz; 0: the voice's own."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

@@ -32,6 +32,7 @@ from rhapsode.fleet.ray_protocol import (
     Shared,
     parse_message,
 )
+from rhapsode.spawn import spawn
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Link(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await spawn(
                 sys.executable,
                 "-P",
                 "-m",

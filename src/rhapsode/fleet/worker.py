@@ -4,7 +4,7 @@
 shells and service managers send to whole groups, are ignored; ``Stop`` ends it after what is in hand, the parent's death at
 once, whatever the engine is doing (the kernel's signal on Linux, the next heartbeat into a broken socket elsewhere).
 
-An interpreter of an engine's own needs numpy, msgspec, av and this package.
+An interpreter of an engine's own needs numpy, msgspec, av, soxr and this package.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from rhapsode.audio.speed import MAX_FACTOR, MIN_FACTOR, stretch
 from rhapsode.audio.trim import trim_silence
@@ -109,7 +110,7 @@ def rss_bytes() -> int:
 
 
 def render(engine: Engine, request: Synthesise) -> tuple[Take, bytes]:
-    """Speak one segment and finish its take: checked, trimmed, at the speed asked for, as WAV bytes.
+    """Speak one segment and finish its take: checked, trimmed, at the speed and rate asked for, as WAV bytes.
 
     Raises:
         EngineError: The engine failed or gave unusable audio.
@@ -137,11 +138,14 @@ def render(engine: Engine, request: Synthesise) -> tuple[Take, bytes]:
     missing = request.controls.get("speed_factor", 1.0) / speech.speed
     if abs(missing - 1) > _STRETCH_FROM:
         samples = stretch(trimmed, speech.rate, min(max(missing, MIN_FACTOR), MAX_FACTOR))
-    data = wav_bytes(samples, speech.rate)
+    rate = request.rate or speech.rate
+    if rate != speech.rate:
+        samples = soxr.resample(samples, speech.rate, rate)
+    data = wav_bytes(samples, rate)
     take = Take(
         digest=hashlib.sha256(data).hexdigest(),
         samples=samples.size,
-        rate=speech.rate,
+        rate=rate,
         size=len(data),
         synth_seconds=time.perf_counter() - started,
         words=move_words(speech.words, cut, trimmed.size, samples.size),

@@ -25,28 +25,52 @@ log = logging.getLogger(__name__)
 _MAX_STORING = 32
 """Takes being written at once; beyond it workers are held back, so that a slow disk cannot fill the memory."""
 _EXCERPT = 60
+_SLOWEST, _FASTEST = 0.25, 4.0
+"""What the job's speed and that of a part of its text make together is held between these."""
 
 
-def input_key(job: Job, state: SegmentState, described: EngineDescription) -> str:
+def task_of(job: Job, state: SegmentState) -> SynthesisTask:
+    """What a worker is asked for a segment."""
+    request, segment = job.request, state.segment
+    part = request.part(segment.voice) if segment.voice else None
+    controls = dict(request.controls)
+    if segment.speed != 1:
+        speed = controls.get("speed_factor", 1.0) * segment.speed
+        controls["speed_factor"] = min(max(speed, _SLOWEST), _FASTEST)
+    return SynthesisTask(
+        job_id=job.id,
+        index=segment.index,
+        engine=request.engine,
+        text=segment.spoken,
+        voice=segment.voice or request.voice,
+        seed=segment_seed(request.seed, state.variant, segment.index),
+        controls=controls,
+        language=part.language if part else request.language,
+        sentence_pause_s=request.pauses.sentence_s,
+        rate=request.rate,
+        reference=None if segment.voice else request.reference,
+    )
+
+
+def input_key(job: Job, task: SynthesisTask, described: EngineDescription) -> str:
     """Name of everything that determines a take: two segments with one key have the same audio.
 
     Takes of engines that are not exact are not shared between jobs: their key holds the job's id.
     """
-    request = job.request
     engine = described.info
-    voice = described.voice(request.voice)
-    revision = voice.revision if voice else ""
+    known = described.voice(task.voice)
+    voice = [task.voice, known.revision if known else ""] if task.reference is None else [task.reference]
     parts = [
         engine.name,
         engine.revision,
-        request.voice,
-        revision,
-        request.language,
-        state.segment.spoken,
-        sorted(request.controls.items()),
-        request.pauses.sentence_s,
-        segment_seed(request.seed, state.variant, state.segment.index),
+        *voice,
+        task.language,
+        task.text,
+        sorted(task.controls.items()),
+        task.sentence_pause_s,
+        task.seed,
         None if engine.determinism is Determinism.EXACT else job.id,
+        task.rate,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -101,11 +125,12 @@ class Attempts:
             run.give_back(state)
             run.stale()
             return
-        key = input_key(run.job, state, described)
+        task = task_of(run.job, state)
+        key = input_key(run.job, task, described)
         claiming = asyncio.create_task(self._claim(run, state, key, described))
         try:
             if not run.finds_takes or (await claiming).take is None:
-                again = await self._run(slot, run, state, key, claiming, free)
+                again = await self._run(slot, run, state, task, key, claiming, free)
         except Refused as error:
             log.debug("job %s segment %d: %s", run.job.id, state.segment.index, error)
             run.stale()
@@ -140,30 +165,20 @@ class Attempts:
         slot: Slot,
         run: JobRun,
         state: SegmentState,
+        task: SynthesisTask,
         key: str,
         claiming: Awaitable[Claim],
         free: Callable[[], None],
     ) -> SegmentState | None:
         """Speak and store; the segment's state when it is to be tried again."""
-        request, segment = run.job.request, state.segment
-        task = SynthesisTask(
-            job_id=run.job.id,
-            index=segment.index,
-            engine=request.engine,
-            text=segment.spoken,
-            voice=request.voice,
-            seed=segment_seed(request.seed, state.variant, segment.index),
-            controls=request.controls,
-            language=request.language,
-            sentence_pause_s=request.pauses.sentence_s,
-        )
+        segment = state.segment
         try:
             rendered = await self._shop.fleet.synthesise(slot.id, task)
             async with self._storing:
                 free()
                 claim = await claiming
                 if claim.take is None and not run.closed:
-                    await self._store(run, state, key, claim, rendered)
+                    await self._store(run, state, task, key, claim, rendered)
         except Refused:
             raise
         except Unavailable as error:
@@ -180,11 +195,13 @@ class Attempts:
             return await self._failed(run, state, await claiming, error)
         return None
 
-    async def _store(self, run: JobRun, state: SegmentState, key: str, claim: Claim, rendered: Rendered) -> None:
+    async def _store(
+        self, run: JobRun, state: SegmentState, task: SynthesisTask, key: str, claim: Claim, rendered: Rendered
+    ) -> None:
         ledger, fence, segment, take = self._shop.ledger, run.job.fence, state.segment, rendered.take
-        speed = run.job.request.controls.get("speed_factor", 1.0)
-        heard_s, request = take.samples / take.rate * speed, run.job.request
-        self.pace.note(len(segment.text), take.synth_seconds, request.voice, heard_s, request.engine)
+        speed = task.controls.get("speed_factor", 1.0)
+        heard_s = take.samples / take.rate * speed
+        self.pace.note(len(segment.text), take.synth_seconds, task.voice, heard_s, task.engine)
         self._shop.metrics.spoken(take)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:

@@ -7,16 +7,16 @@ from typing import Protocol
 
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.errors import BlobError
-from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options
+from rhapsode.jobs.joiner import in_thread, joint_of, read_take, tags, timeline_options
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.spoken import finished_pages, lost_take
-from rhapsode.model import AudioFormat, Boundary, Job
+from rhapsode.model import AudioFormat, Job, Joint
 
 NONE_REPLACED: Mapping[int, bytes] = {}
 
 
 class _Sink(Protocol):
-    def add(self, take: bytes, boundary: Boundary) -> object: ...
+    def add(self, take: bytes, joint: Joint) -> object: ...
 
 
 async def encode_takes(
@@ -53,16 +53,16 @@ async def encode_takes(
 
 async def _feed(shop: Shop, job: Job, replaced: Mapping[int, bytes], sink: _Sink) -> None:
     async with aclosing(_takes(shop, job, replaced)) as takes:
-        async for data, boundary in takes:
-            await in_thread(sink.add, data, boundary)
+        async for data, joint in takes:
+            await in_thread(sink.add, data, joint)
 
 
-async def _takes(shop: Shop, job: Job, replaced: Mapping[int, bytes]) -> AsyncGenerator[tuple[bytes, Boundary], None]:
+async def _takes(shop: Shop, job: Job, replaced: Mapping[int, bytes]) -> AsyncGenerator[tuple[bytes, Joint], None]:
     async with aclosing(finished_pages(shop.ledger, job, job.segments_total)) as pages:
         async for page in pages:
             for state in page:
                 data = replaced.get(state.segment.index)
                 try:
-                    yield data or await read_take(shop, state), state.segment.boundary
+                    yield data or await read_take(shop, state), joint_of(job, state)
                 except BlobError as error:
                     raise lost_take(job, error) from error

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rhapsode.audio.encode import bytes_per_second
+from rhapsode.deliver.timeline import gap_seconds
 from rhapsode.jobs.request import SpeechBody
-from rhapsode.jobs.runner import plan_options
+from rhapsode.jobs.runner import plan_options, wording
 from rhapsode.jobs.service import JobService
 from rhapsode.model import Boundary, Caller, Pauses, Segment, SpeechRequest
 from rhapsode.text.plan import WINDOW
@@ -25,7 +26,9 @@ class _Totals:
     segments: int = 0
     chars: int = 0
     spoken_chars: int = 0
-    boundaries: Counter[Boundary] = field(default_factory=Counter)
+    gaps: Counter[tuple[Boundary | None, int | None]] = field(default_factory=Counter)
+    """As in :class:`rhapsode.ledger.base.Spoken`."""
+    last: Boundary | None = None
     warnings: list[str] = field(default_factory=list)
 
     def add(self, segments: Sequence[Segment], warnings: Sequence[str]) -> None:
@@ -33,11 +36,13 @@ class _Totals:
         self.segments += len(segments)
         self.chars += sum(len(segment.text) for segment in segments)
         self.spoken_chars += sum(len(segment.spoken) for segment in segments)
-        self.boundaries.update(segment.boundary for segment in segments)
+        for segment in segments:
+            self.gaps[self.last, segment.lead_ms] += 1
+            self.last = segment.boundary
         self.warnings += warnings
 
     def pauses_s(self, pauses: Pauses) -> float:
-        return sum(count * pauses.after(boundary) for boundary, count in self.boundaries.items())
+        return sum(count * gap_seconds(pauses, before, lead_ms) for (before, lead_ms), count in self.gaps.items())
 
 
 async def dry_run(service: JobService, body: SpeechBody, caller: Caller) -> dict[str, object]:
@@ -49,18 +54,20 @@ async def dry_run(service: JobService, body: SpeechBody, caller: Caller) -> dict
     resolved, described = await service.resolve(body, caller)
     request = resolved.request
     options = plan_options(request, described.info)
+    words = wording(request, resolved.dictionary.give)
     totals = _Totals(warnings=list(resolved.warnings))
     cursor, offset, done = "", 0, False
     while not done:
         window = body.text[offset : offset + WINDOW]
-        batch = await service.shop.planner.plan(window, cursor, offset + len(window) >= len(body.text), options)
+        batch = await service.shop.planner.plan(window, cursor, offset + len(window) >= len(body.text), options, words)
         totals.add(batch.segments, batch.warnings)
         cursor, offset, done = batch.cursor.dumps(), batch.cursor.offset, batch.done
     voice = described.voice(request.voice) or described.voices[0]
     audio_s = _audio_s(service, request, totals)
-    eta = service.scheduler.overview.arrival(resolved.priority, totals.chars, service.workers(request.engine))
+    workers = service.workers(request.engine)
+    eta = service.scheduler.overview.arrival(request.engine, resolved.priority, totals.chars, workers)
     return {
-        "segments": [_shown(segment) for segment in totals.shown],
+        "segments": [_shown(segment, request.voice) for segment in totals.shown],
         "segments_truncated": totals.segments > len(totals.shown),
         "totals": {"segments": totals.segments, "chars": totals.chars, "spoken_chars": totals.spoken_chars},
         "engine": request.engine,
@@ -85,7 +92,7 @@ def _audio_s(service: JobService, request: SpeechRequest, totals: _Totals) -> fl
     return spoken / request.controls.get("speed_factor", 1.0) + totals.pauses_s(request.pauses)
 
 
-def _shown(segment: Segment) -> dict[str, object]:
+def _shown(segment: Segment, voice: str) -> dict[str, object]:
     return {
         "index": segment.index,
         "start": segment.start,
@@ -93,4 +100,7 @@ def _shown(segment: Segment) -> dict[str, object]:
         "text": segment.text,
         "chars": len(segment.text),
         "boundary": segment.boundary.value,
+        "voice": segment.voice or voice,
+        "pause_before_seconds": None if segment.lead_ms is None else segment.lead_ms / 1000,
+        "speed": segment.speed,
     }

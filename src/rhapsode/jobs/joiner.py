@@ -24,7 +24,7 @@ from rhapsode.jobs.early import MOST_BYTES, EarlyResult
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.stored import drop, local_copy, store_result
 from rhapsode.jobs.takes import JobEnded, takes_in_order
-from rhapsode.model import Boundary, Job, Result, SegmentState, is_job_id
+from rhapsode.model import Job, Joint, Result, SegmentState, is_job_id
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,13 @@ _HASHED_AT_ONCE = 256 * 1024
 def timeline_options(job: Job, rate: int) -> TimelineOptions:
     """How this job's takes are laid on its timeline; the same for the file and for live listeners."""
     return TimelineOptions(rate=rate, pauses=job.request.pauses, gain_db=job.request.gain_db)
+
+
+def joint_of(job: Job, state: SegmentState) -> Joint:
+    """How the take of a segment is joined to its neighbours."""
+    segment = state.segment
+    part = job.request.part(segment.voice) if segment.voice else None
+    return Joint(segment.boundary, segment.lead_ms, part.gain_db if part else None)
 
 
 def tags(job: Job) -> dict[str, str]:
@@ -108,7 +115,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 class _Sink(Protocol):
     """Takes go in here."""
 
-    def add(self, take: bytes, boundary: Boundary) -> object: ...
+    def add(self, take: bytes, joint: Joint) -> object: ...
 
     def abort(self) -> None: ...
 
@@ -116,14 +123,14 @@ class _Sink(Protocol):
 S = TypeVar("S", bound=_Sink)
 
 
-def _push(sink: S | None, begin: Callable[[int], S], state: SegmentState, data: bytes) -> S:
+def _push(sink: S | None, begin: Callable[[int], S], state: SegmentState, joint: Joint, data: bytes) -> S:
     """Add a take to the sink, which begins with the first one."""
     if sink is not None:
-        sink.add(data, state.segment.boundary)
+        sink.add(data, joint)
         return sink
     sink = begin(state.take.rate if state.take else 0)
     try:
-        sink.add(data, state.segment.boundary)
+        sink.add(data, joint)
     except BaseException:
         sink.abort()
         raise
@@ -228,7 +235,8 @@ class Joiner:
         try:
             index = 0
             if self._first:
-                sink = await in_thread(_push, sink, begin, self._first.state, self._first.data)
+                state = self._first.state
+                sink = await in_thread(_push, sink, begin, state, joint_of(self._job, state), self._first.data)
                 index = 1
             whole = False
             while not whole:
@@ -242,7 +250,7 @@ class Joiner:
                             await self._remake(state, error)
                             whole = False
                             break
-                        sink = await in_thread(_push, sink, begin, state, data)
+                        sink = await in_thread(_push, sink, begin, state, joint_of(self._job, state), data)
                         index = state.segment.index + 1
         except BaseException:
             if sink is not None:

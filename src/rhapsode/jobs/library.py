@@ -1,6 +1,7 @@
 """The voice library: voices and reference recordings as files that an operator can drop in, and that the API adds, renames and deletes."""
 
 import asyncio
+import filecmp
 import os
 import re
 import shutil
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from rhapsode.audio.probe import probe
 from rhapsode.errors import Conflict, InvalidInput, NotFound
+from rhapsode.jobs.clips import Clip, Clips
+from rhapsode.jobs.consents import Consent, Consents
 from rhapsode.ledger.base import JobFilter, Ledger
 from rhapsode.model import JobStatus, Voice
 from rhapsode.settings import Settings
@@ -31,35 +33,38 @@ class Recording:
     bytes: int
     changed_at: float
     """Seconds since the epoch."""
+    consent: Consent | None
+    """None: it is unknown whether there is any."""
 
 
 class Library:
     """The two folders. Blocking work is done in threads.
 
     Args:
-        settings: Where they are, and how long a recording may be.
-        ledger: Tells which voices are needed.
-        probing: How many files are decoded at once, each in a process of its own.
+        settings: Where they are, and how long recordings may be.
+        ledger: Knows which voices are needed.
+        clips: Makes what is cloned from of the recordings.
+        consents: Knows what was said of the recordings.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, probing: asyncio.Semaphore) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, clips: Clips, consents: Consents) -> None:
         self._voices = settings.tts_engine.predefined_voices_path
         self._recordings = settings.tts_engine.reference_audio_path
         self._max_s = settings.audio_output.max_reference_duration_sec
         self._ledger = ledger
-        self._probing = probing
+        self._clips = clips
+        self._consents = consents
 
     def recordings(self) -> list[Recording]:
         """All reference recordings, by name. Reads the folder anew."""
         found = []
-        for path in sorted(self._recordings.glob("*")):
-            if path.suffix.lower() in RECORDINGS and not path.name.startswith("."):
-                try:
-                    stat = path.stat()
-                except OSError:
-                    continue
-                if path.is_file():
-                    found.append(Recording(path.name, stat.st_size, stat.st_mtime))
+        for path in _sounds(self._recordings):
+            try:
+                stat = path.stat()
+                consent = self._consents.of(path)
+            except OSError:
+                continue
+            found.append(Recording(path.name, stat.st_size, stat.st_mtime, consent))
         return found
 
     def recording(self, name: str) -> tuple[Recording, Path]:
@@ -73,37 +78,70 @@ class Library:
             raise NotFound(f"there is no recording {name[:100]!r}", "voice_id")
         return found, self._recordings / name
 
-    async def add_recording(self, name: str, source: Path) -> str:
+    async def clip(self, name: str) -> Clip:
+        """The clip to clone the voice of a reference recording from.
+
+        Raises:
+            NotFound: There is no such recording.
+            InvalidInput: It is none that can be cloned; says why.
+        """
+        _, path = await asyncio.to_thread(self.recording, name)
+        try:
+            return await self._clips.of(path, self._max_s)
+        except InvalidInput as error:
+            raise InvalidInput(f"recording {name!r}: {error}", "reference_audio_filename", 400) from error
+
+    async def add_recording(self, name: str, source: Path, consent: Consent | None = None) -> str:
         """Take a reference recording in; the name that it got. One of that name that is there already stays as it is.
+
+        Args:
+            name: What it is to be called.
+            source: The file, which stays.
+            consent: What was said of it.
 
         Raises:
             InvalidInput: It is no sound, is too long, or is called like no file can be.
             OSError: It cannot be stored.
         """
         name = clean_name(name, RECORDINGS)
-        if not (self._recordings / name).exists():
-            await self._probe(source)
-            await asyncio.to_thread(_place, source, self._recordings / name)
+        target = self._recordings / name
+        if not target.exists():
+            await self._clips.make(source, self._max_s)
+            await asyncio.to_thread(_place, source, target)
+        await asyncio.to_thread(self._record, consent, source, target)
         return name
 
-    async def add_voice(self, name: str, source: Path) -> str:
+    async def add_voice(self, name: str, source: Path, consent: Consent | None = None) -> str:
         """Take a file of a predefined voice in, as :meth:`add_recording` does; whether an engine can speak it shows in its list.
 
         Raises:
             InvalidInput, OSError: See there.
         """
         name = clean_name(name, VOICE_FILES)
-        if not (self._voices / name).exists():
-            if name.lower().endswith(RECORDINGS):
-                await self._probe(source)
+        target = self._voices / name
+        sound = name.lower().endswith(RECORDINGS)
+        if not target.exists():
+            if sound:
+                await self._clips.make(source, self._max_s)
             elif not (await asyncio.to_thread(source.stat)).st_size:
                 raise InvalidInput("it is empty")
-            await asyncio.to_thread(_place, source, self._voices / name)
+            await asyncio.to_thread(_place, source, target)
+        if sound:
+            await asyncio.to_thread(self._record, consent, source, target)
         return name
 
-    async def _probe(self, source: Path) -> None:
-        async with self._probing:
-            await probe(source, self._max_s)
+    def _record(self, consent: Consent | None, sent: Path, target: Path) -> None:
+        """Keep what was said of what was sent, unless a file of other content has its name."""
+        if consent is not None and filecmp.cmp(sent, target, shallow=False):
+            self._consents.record(target, consent)
+
+    def consent_to(self, voice: Voice) -> tuple[bool, Consent | None]:
+        """Whether a predefined voice is a recording in the folder of voices, and what is known of it."""
+        path = next((path for path in self.files_of(voice) if path.suffix.lower() in RECORDINGS), None)
+        try:
+            return path is not None, self._consents.of(path) if path else None
+        except OSError:
+            return True, None
 
     def files_of(self, voice: Voice) -> list[Path]:
         """The files of a predefined voice in the folder of voices; none when it came with its engine or was downloaded."""
@@ -132,30 +170,35 @@ class Library:
             Conflict: It is not in the folder of voices, or unfinished jobs need it.
         """
         for path in await self._own_files(voice):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(self._delete, path)
 
     async def rename_recording(self, name: str, wanted: str) -> str:
-        """Rename a reference recording; the ending stays. The new name.
+        """Rename a reference recording; the ending stays. The new name. Jobs that clone it go on.
 
         Raises:
-            NotFound, Conflict, InvalidInput: There is none, it is needed, the name is taken or cannot be.
+            NotFound, Conflict, InvalidInput: There is none, the name is taken or cannot be.
         """
         _, path = await asyncio.to_thread(self.recording, name)
-        await self._require_unused(name)
         stem = wanted[: -len(path.suffix)] if wanted.lower().endswith(path.suffix.lower()) else wanted
         fresh = path.with_name(clean_name(stem + path.suffix, (path.suffix.lower(),)))
         await asyncio.to_thread(_rename, [path], [fresh])
         return fresh.name
 
     async def delete_recording(self, name: str) -> None:
-        """Delete a reference recording.
+        """Delete a reference recording, and what was said of it. Jobs that clone it go on: they have its clip.
 
         Raises:
-            NotFound, Conflict: There is none, or unfinished jobs need it.
+            NotFound: There is none.
         """
         _, path = await asyncio.to_thread(self.recording, name)
-        await self._require_unused(name)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        self._clips.forget(path)
+        await asyncio.to_thread(self._delete, path)
+
+    def _delete(self, path: Path) -> None:
+        """Delete a file, and what was said of it."""
+        if path.suffix.lower() in RECORDINGS:
+            self._consents.forget(path, [*_sounds(self._recordings), *_sounds(self._voices)])
+        path.unlink(missing_ok=True)
 
     async def _own_files(self, voice: Voice) -> list[Path]:
         files = await asyncio.to_thread(self.files_of, voice)
@@ -170,6 +213,12 @@ class Library:
         page = await self._ledger.list_jobs(JobFilter(owner=None, statuses=_UNFINISHED, voice=voice), None, 1)
         if page.jobs:
             raise Conflict(f"voice {voice!r} is needed by job {page.jobs[0].job.id}, which has not ended")
+
+
+def _sounds(folder: Path) -> list[Path]:
+    """The recordings in a folder, by name."""
+    found = sorted(folder.glob("*"))
+    return [path for path in found if path.suffix.lower() in RECORDINGS and not path.name.startswith(".")]
 
 
 def clean_name(name: str, suffixes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from rhapsode.deliver.live import LiveStream
 from rhapsode.errors import InvalidInput
-from rhapsode.jobs.joiner import in_thread, read_take, tags, timeline_options
+from rhapsode.jobs.joiner import in_thread, joint_of, read_take, tags, timeline_options
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.takes import takes_in_order
@@ -75,7 +75,7 @@ async def live_audio(
                 rate = state.take.rate if state.take else 0
                 if stream is None:
                     stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))
-                out = await in_thread(stream.add, data, state.segment.boundary)
+                out = await in_thread(stream.add, data, joint_of(job, state))
                 appetite.fed(state.take.samples / rate if state.take else 0.0)
                 if out:
                     yield out

@@ -25,7 +25,7 @@ class Place:
     position: int | None
     """1 for the next to be started; None once it runs."""
     eta_s: tuple[float, float] | None
-    """Median and pessimistic seconds until it is done; None until this node has spoken its first segment."""
+    """Median and pessimistic seconds until it is done; None until this node has spoken its engine's first segment."""
 
 
 class Overview:
@@ -45,6 +45,9 @@ class Overview:
         self._order: NDArray[np.int64] = np.zeros(_FIRST_ROWS, np.int64)
         self._left: NDArray[np.float64] = np.zeros(_FIRST_ROWS)
         self._queued: NDArray[np.bool_] = np.zeros(_FIRST_ROWS, np.bool_)
+        self._engine: NDArray[np.int16] = np.zeros(_FIRST_ROWS, np.int16)
+        self._engines: dict[str, int] = {}
+        """Number of each engine in that column."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -71,6 +74,7 @@ class Overview:
         self._created[row] = job.created_at
         self._left[row] = max(job.text_chars - job.chars_done, 0)
         self._queued[row] = job.status is JobStatus.QUEUED
+        self._engine[row] = self._engines.setdefault(job.engine, len(self._engines))
 
     def remove(self, job_id: str) -> None:
         """Forget a job; a no-op when it is not here."""
@@ -91,22 +95,28 @@ class Overview:
             return Place(None, None)
         priority = self._priority[row]
         ahead = self._ahead(priority, self._left[row])
+        engine = next(name for name, number in self._engines.items() if number == self._engine[row])
         position = None
         if self._queued[row]:
             same, higher = self._priority == priority, self._priority < priority
             created = self._created[row]
             older = (self._created < created) | ((self._created == created) & (self._order <= self._order[row]))
             position = int(np.count_nonzero(self._queued & (higher | (same & older))))
-        return Place(position, self._pace.seconds(ahead, workers))
+        return Place(position, self._pace.seconds(engine, ahead, workers))
 
-    def arrival(self, priority: Priority, chars: int, workers: int) -> tuple[float, float] | None:
+    def arrival(self, engine: str, priority: Priority, chars: int, workers: int) -> tuple[float, float] | None:
         """Median and pessimistic seconds after which a job of ``chars`` characters would be done that came now."""
-        return self._pace.seconds(self._ahead(int(priority), chars) + chars, workers)
+        ahead = self._ahead(int(priority), chars)
+        return self._pace.seconds(engine, ahead | {engine: ahead.get(engine, 0.0) + chars}, workers)
 
-    def _ahead(self, priority: int, left: float) -> float:
-        """Characters that are spoken before a job of this class is done that has ``left`` of them, its own included if it is here."""
-        same, higher = self._priority == priority, self._priority < priority
-        return float(self._left[higher].sum() + np.minimum(self._left[same], left).sum())
+    def _ahead(self, priority: int, left: float) -> dict[str, float]:
+        """Characters, by engine, that are spoken before a job of this class is done that has ``left`` of them, its own included if it is here."""
+        share = np.where(self._priority < priority, self._left, np.minimum(self._left, left))
+        share[self._priority > priority] = 0
+        if len(self._engines) == 1:
+            return {name: float(share.sum()) for name in self._engines}
+        sums = np.bincount(self._engine, share, len(self._engines))
+        return {name: float(sums[number]) for name, number in self._engines.items()}
 
     def _new_row(self) -> int:
         if not self._free:
@@ -117,4 +127,5 @@ class Overview:
                 self._created, self._left = (np.concatenate([c, np.zeros(size)]) for c in (self._created, self._left))
                 self._order = np.concatenate([self._order, np.zeros(size, np.int64)])
                 self._queued = np.concatenate([self._queued, np.zeros(size, np.bool_)])
+                self._engine = np.concatenate([self._engine, np.zeros(size, np.int16)])
         return self._free.pop()

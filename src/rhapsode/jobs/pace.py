@@ -1,30 +1,48 @@
 """How fast this node speaks, and how long its speech is, measured: the base of every estimate."""
 
 from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 _KEPT = 128
 
+Rates = tuple[float, float]
+"""Median and pessimistic (90th percentile) worker seconds per character."""
+
+
+@dataclass(slots=True)
+class _Engine:
+    """What was measured of one engine."""
+
+    per_char: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    """Worker seconds per character."""
+    spoken: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    """Worker seconds, and seconds of audio at speed 1."""
+    rates: Rates | None = None
+    """Of ``per_char``; None: to be found anew."""
+
 
 class Pace:
-    """Worker seconds, and of each voice seconds of audio, per character over the latest segments; worker seconds per second by engine."""
+    """Over the latest segments: of each engine worker seconds, of each voice seconds of audio, per character."""
 
     def __init__(self) -> None:
-        self._seconds_per_char: deque[float] = deque(maxlen=_KEPT)
+        self._engines: dict[str, _Engine] = {}
         self._heard: dict[str, deque[tuple[int, float]]] = {}
-        self._spoken: dict[str, deque[tuple[float, float]]] = {}
 
     def note(
         self, chars: int, synth_seconds: float, voice: str = "", audio_seconds: float = 0.0, engine: str = ""
     ) -> None:
         """A segment of ``chars`` characters took one worker ``synth_seconds``; at speed 1 it sounds for ``audio_seconds``."""
-        self._spoken.setdefault(engine, deque(maxlen=_KEPT)).append((synth_seconds, audio_seconds))
+        measured = self._engines.setdefault(engine, _Engine())
+        measured.spoken.append((synth_seconds, audio_seconds))
         if chars > 0:
-            self._seconds_per_char.append(synth_seconds / chars)
+            measured.per_char.append(synth_seconds / chars)
+            measured.rates = None
             self._heard.setdefault(voice, deque(maxlen=_KEPT)).append((chars, audio_seconds))
 
     def realtime_factor(self, engine: str) -> float | None:
         """Seconds that one worker takes for a second of audio at speed 1; None before the engine's first segment."""
-        spoken = self._spoken.get(engine, ())
+        spoken = measured.spoken if (measured := self._engines.get(engine)) else ()
         audio_s = sum(audio for _, audio in spoken)
         return sum(synth for synth, _ in spoken) / audio_s if audio_s else None
 
@@ -34,13 +52,34 @@ class Pace:
         spoken = sum(c for c, _ in heard)
         return chars * sum(s for _, s in heard) / spoken if spoken else None
 
-    def seconds(self, chars: float, workers: int) -> tuple[float, float] | None:
-        """Median and pessimistic (90th percentile) seconds that ``workers`` need for ``chars`` characters.
-
-        None before the first segment.
-        """
-        if not self._seconds_per_char:
+    def rates(self, engine: str) -> Rates | None:
+        """Of one engine; None before its first segment."""
+        measured = self._engines.get(engine)
+        if measured is None or not measured.per_char:
             return None
-        ordered = sorted(self._seconds_per_char)
-        share = chars / max(workers, 1)
-        return share * ordered[len(ordered) // 2], share * ordered[len(ordered) * 9 // 10]
+        if measured.rates is None:
+            ordered = sorted(measured.per_char)
+            measured.rates = ordered[len(ordered) // 2], ordered[len(ordered) * 9 // 10]
+        return measured.rates
+
+    def seconds(self, engine: str, chars: Mapping[str, float], workers: int) -> Rates | None:
+        """Median and pessimistic seconds that ``workers`` need for characters of several engines.
+
+        Args:
+            engine: Whose job it is about: without its pace there is no estimate, only a guess.
+            chars: By engine. One that has not spoken yet is taken to be as slow as the slowest that has.
+            workers: Segments spoken at once.
+
+        Returns:
+            None before the engine's first segment.
+        """
+        if self.rates(engine) is None:
+            return None
+        unknown = _slowest(filter(None, map(self.rates, self._engines)))
+        rates = [(self.rates(name) or unknown, count) for name, count in chars.items()]
+        share = max(workers, 1)
+        return sum(r[0] * c for r, c in rates) / share, sum(r[1] * c for r, c in rates) / share
+
+
+def _slowest(rates: Iterable[Rates]) -> Rates:
+    return max(rates, default=(0.0, 0.0))

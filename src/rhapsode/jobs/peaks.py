@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 from rhapsode.deliver.peaks import PeakMeter, Peaks
 from rhapsode.errors import BlobError
-from rhapsode.jobs.joiner import in_thread, read_take, timeline_options
+from rhapsode.jobs.joiner import in_thread, joint_of, read_take, timeline_options
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.spoken import extent_of, finished_pages, lost_take
 from rhapsode.model import Job, JobStatus
@@ -34,5 +34,5 @@ async def measure_peaks(shop: Shop, job: Job, points: int) -> Peaks:
                     data = await read_take(shop, state)
                 except BlobError as error:
                     raise lost_take(job, error) from error
-                await in_thread(meter.add, data, state.segment.boundary)
+                await in_thread(meter.add, data, joint_of(job, state))
     return await in_thread(meter.finish)

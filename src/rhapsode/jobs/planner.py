@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import logging
 import sys
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from rhapsode.errors import RhapsodeError
+from rhapsode.model import Pronunciation
+from rhapsode.spawn import spawn
 from rhapsode.text.plan import PlanBatch, PlanCursor, PlanOptions
 
 log = logging.getLogger(__name__)
@@ -31,13 +34,35 @@ class PlanCall:
     cursor: str
     final: bool
     options: PlanOptions
+    lexicon: str | None = None
+    """Digest of the dictionary, which the process may have already."""
+    stored: str | None = None
+    """The dictionary as it is stored, when the process asked for it."""
+    own: tuple[Pronunciation, ...] = ()
+    """Entries of the job alone; they win."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAnswer:
     """What it answers."""
 
-    batch: PlanBatch
+    batch: PlanBatch | None
+    """None: it does not have the dictionary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How words of a job are spoken, as it was when the job was submitted."""
+
+    lexicon: str | None = None
+    """Digest of the dictionary; None: there is none."""
+    own: tuple[Pronunciation, ...] = ()
+    """Entries of the job alone; they win."""
+    stored: Callable[[str], Awaitable[str]] | None = None
+    """Gives the dictionary as it is stored, by its digest; asked when the planner's process does not have it."""
+
+
+AS_WRITTEN = Wording()
 
 
 class Planner:
@@ -63,19 +88,30 @@ class Planner:
         async with self._turn:
             await self._end()
 
-    async def plan(self, window: str, cursor: str, final: bool, options: PlanOptions) -> PlanBatch:
+    async def plan(
+        self, window: str, cursor: str, final: bool, options: PlanOptions, wording: Wording = AS_WRITTEN
+    ) -> PlanBatch:
         """Plan one window (see :func:`rhapsode.text.plan.plan_batch`); callers take turns in order.
 
         Raises:
             PlannerFailed: The process died over it again and again.
         """
-        request = msgspec.msgpack.encode(PlanCall(window, cursor, final, options))
+        call = PlanCall(window, cursor, final, options, wording.lexicon, None, wording.own)
+        batch = await self._shielded(call)
+        while batch is None and wording.stored and wording.lexicon:
+            batch = await self._shielded(replace(call, stored=await wording.stored(wording.lexicon)))
+        if batch is None:
+            raise PlannerFailed(f"dictionary {wording.lexicon} is not there")
+        return batch
+
+    async def _shielded(self, call: PlanCall) -> PlanBatch | None:
+        request = msgspec.msgpack.encode(call)
         # Shielded: an answer that nobody waits for any more must still be read, or it would be taken for the next one.
-        asking = asyncio.ensure_future(self._ask(request, PlanCursor.loads(cursor).offset))
+        asking = asyncio.ensure_future(self._ask(request, PlanCursor.loads(call.cursor).offset))
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(asking)
 
-    async def _ask(self, request: bytes, offset: int) -> PlanBatch:
+    async def _ask(self, request: bytes, offset: int) -> PlanBatch | None:
         for _ in range(_TRIES):
             async with self._turn:
                 if self._stopped:
@@ -92,7 +128,7 @@ class Planner:
                     raise
         raise PlannerFailed(f"planning failed {_TRIES} times at character {offset}")
 
-    async def _exchange(self, process: asyncio.subprocess.Process, request: bytes) -> PlanBatch:
+    async def _exchange(self, process: asyncio.subprocess.Process, request: bytes) -> PlanBatch | None:
         if process.stdin is None or process.stdout is None:
             raise ConnectionError
         process.stdin.write(len(request).to_bytes(_HEADER, "big") + request)
@@ -102,7 +138,7 @@ class Planner:
 
     async def _ensure(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await spawn(
                 sys.executable,
                 "-m",
                 "rhapsode.jobs.planner_main",

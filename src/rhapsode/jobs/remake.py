@@ -1,14 +1,14 @@
 """Ask for one segment of a completed job again: with another seed, or another text."""
 
+from dataclasses import replace
+
 from rhapsode.errors import Conflict, InvalidInput
-from rhapsode.jobs.runner import plan_options
+from rhapsode.jobs.runner import plan_options, wording
 from rhapsode.jobs.service import JobService
 from rhapsode.ledger.base import NewRedo
-from rhapsode.model import Caller, Job, JobStatus, new_job_id
+from rhapsode.model import Caller, Job, JobStatus, Markup, new_job_id
+from rhapsode.text.markup import Tone
 from rhapsode.text.plan import PlanCursor
-
-_WITHIN = PlanCursor(index=1).dumps()
-"""Not the first segment of a text, which is kept short."""
 
 
 async def remake_segment(
@@ -38,7 +38,7 @@ async def remake_segment(
         hint = "retry it" if parent.status in (JobStatus.FAILED, JobStatus.CANCELLED) else "wait for its end"
         raise Conflict(f"job {job_id} is {parent.status}: only segments of completed jobs can be made again; {hint}")
     service.require_room(1)
-    spoken = "" if text is None else await _spoken(service, parent, text)
+    spoken = "" if text is None else await _spoken(service, parent, segment, text)
     redo = NewRedo(
         id=new_job_id(),
         parent_id=parent.id,
@@ -53,14 +53,18 @@ async def remake_segment(
     return parent, made
 
 
-async def _spoken(service: JobService, job: Job, text: str) -> str:
-    """What the engine gets of a text that must fit into one segment."""
+async def _spoken(service: JobService, job: Job, segment: int, text: str) -> str:
+    """What the engine gets of a text that must fit into one segment, read by the segment's voice, with the words of the job."""
     options = plan_options(job.request, (await service.described(job.request.engine)).info)
     if len(text) > options.limit:
         raise InvalidInput(
             f"text has {len(text)} characters; a segment of this job has {options.limit} at most", "text"
         )
-    batch = await service.shop.planner.plan(text, _WITHIN, True, options)
+    words = wording(job.request, service.shop.ledger.lexicon)
+    found = await service.shop.ledger.segments(job.id, segment, 1)
+    tones = tuple(Tone(state.segment.voice) for state in found)
+    within = PlanCursor(index=1, tones=tones).dumps()  # not the first segment of a text, which is kept short
+    batch = await service.shop.planner.plan(text, within, True, replace(options, markup=Markup.PLAIN), words)
     if not batch.segments:
         raise InvalidInput("text has nothing that can be spoken", "text")
     if len(batch.segments) > 1 or not batch.done:

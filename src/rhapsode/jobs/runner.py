@@ -15,12 +15,12 @@ from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.failpoints import failpoint
 from rhapsode.jobs.joiner import FirstTake, Joiner
-from rhapsode.jobs.planner import split_cursor
+from rhapsode.jobs.planner import Wording, split_cursor
 from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
 from rhapsode.logs import log_about
-from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest
+from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest, VoiceMode
 from rhapsode.text.plan import WINDOW, PlanBatch, PlanOptions
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,24 @@ def plan_options(request: SpeechRequest, engine: EngineInfo) -> PlanOptions:
         language=request.language,
         split=request.split_text,
         tags=engine.tags,
+        markup=request.markup,
+        voices={part.name: _other(part.voice, request) for part in request.cast},
+        languages={part.voice: part.language for part in request.cast},
+        reads_numbers=engine.reads_numbers,
+        reads_digits=engine.reads_digits,
+        takes_ipa=engine.takes_ipa,
     )
+
+
+def _other(voice: str, request: SpeechRequest) -> str | None:
+    """The voice, or None when it is the job's own."""
+    own = request.voice_mode is VoiceMode.PREDEFINED and voice == request.voice
+    return None if own else voice
+
+
+def wording(request: SpeechRequest, stored: Callable[[str], Awaitable[str]]) -> Wording:
+    """How the words of a request are spoken; ``stored`` gives the dictionary by its digest."""
+    return Wording(request.lexicon, request.pronunciations, stored)
 
 
 class JobRun:
@@ -307,7 +324,8 @@ class JobRun:
         window = "" if offset else head.window
         window = window or await self._shop.patiently(self._shop.ledger.read_text, self.job.id, offset, WINDOW)
         final = offset + len(window) >= self.job.text_chars
-        return await self._shop.planner.plan(window, self.job.plan_cursor, final, options)
+        words = wording(self.job.request, self._shop.ledger.lexicon)
+        return await self._shop.planner.plan(window, self.job.plan_cursor, final, options, words)
 
     async def _guard(self, work: Coroutine[object, object, None], what: str) -> None:
         """Run a part of the job; what it raises fails the job, unless the store or another run is the cause."""

@@ -24,7 +24,7 @@ from rhapsode.jobs.overview import Overview
 from rhapsode.jobs.runner import NO_HEAD, Head, JobRun
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import Waiting
-from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus, SpeechRequest
+from rhapsode.model import Event, Job, JobStatus, Priority, SegmentState, SegmentStatus
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +76,13 @@ def _engines(slots: Iterable[Slot]) -> frozenset[str]:
     return frozenset().union(*(slot.engines for slot in slots))
 
 
-def _best(slots: Sequence[Slot], request: SpeechRequest) -> Slot:
-    """Of these slots one that can take the request: one that holds its voice, else its engine, else the first."""
-    able = [slot for slot in slots if request.engine in slot.engines]
+def _best(slots: Sequence[Slot], engine: str, voice: str) -> Slot:
+    """Of these slots one that can speak with the engine: one that holds the voice, else the engine, else the first."""
+    able = [slot for slot in slots if engine in slot.engines]
     for slot in able:
-        if (request.engine, request.voice) in slot.warm:
+        if (engine, voice) in slot.warm:
             return slot
-    return next((slot for slot in able if any(engine == request.engine for engine, _ in slot.warm)), able[0])
+    return next((slot for slot in able if any(held == engine for held, _ in slot.warm)), able[0])
 
 
 class Scheduler:
@@ -406,7 +406,9 @@ class Scheduler:
         return None
 
     def _give(self, slots: list[Slot], run: JobRun, state: SegmentState) -> None:
-        slot = _best(slots, run.job.request)
+        slot = _best(
+            slots, run.job.request.engine, state.segment.voice or run.job.request.reference or run.job.request.voice
+        )
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from rhapsode.errors import (
     Conflict,
     EngineUnloaded,
     Gone,
+    InvalidInput,
     LedgerUnavailable,
     NotFound,
     StorageAway,
@@ -19,30 +20,31 @@ from rhapsode.errors import (
     Unavailable,
 )
 from rhapsode.failpoints import failpoint
-from rhapsode.fleet.base import EngineChoice, EngineDescription, EngineSetup, Fleet
+from rhapsode.fleet.base import EngineDescription, Fleet
+from rhapsode.jobs.consents import Consents
+from rhapsode.jobs.dictionary import FILE, DictionaryFile
 from rhapsode.jobs.early import EarlyResult
+from rhapsode.jobs.engine_choice import engine_choice
 from rhapsode.jobs.events import END_EVENTS
 from rhapsode.jobs.library import Library
 from rhapsode.jobs.renditions import Renditions, drop_renditions
-from rhapsode.jobs.request import Resolved, SpeechBody, granted, resolve
+from rhapsode.jobs.request import Reading, Resolved, SpeechBody, check_size, granted, resolve
 from rhapsode.jobs.results import Results
-from rhapsode.jobs.runner import Head, plan_options
+from rhapsode.jobs.runner import Head, plan_options, wording
 from rhapsode.jobs.scheduler import Scheduler
+from rhapsode.jobs.script import InputType, read_script
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.status import job_status
 from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.logs import log_also_about
-from rhapsode.model import LOCAL, Caller, Job, Priority, VoiceMode, is_job_id, new_job_id
-from rhapsode.settings import EngineRun, Settings
+from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
+from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
 _POLL_S = 5.0
 _ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
-_MB = 1_000_000
-_PROBES = 2
-"""Uploads that are decoded at once."""
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
 _PROBE = "rhapsode-probe"
@@ -59,8 +61,9 @@ class JobService:
         self.webhooks = WebhookService(shop, settings)
         self.results = Results(shop)
         self.renditions = Renditions(shop)
+        self._consents = Consents(settings.data_dir / "consents")
+        self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
-        self._probing = asyncio.Semaphore(_PROBES)
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -108,7 +111,10 @@ class JobService:
         planning: asyncio.Future[PlanBatch] | None = None
         if attached:  # somebody waits: plan while the job is stored
             options = plan_options(new.request, described.info)
-            planning = asyncio.ensure_future(self.shop.planner.plan(window, "", len(window) == len(body.text), options))
+            words = wording(new.request, resolved.dictionary.give)
+            planning = asyncio.ensure_future(
+                self.shop.planner.plan(window, "", len(window) == len(body.text), options, words)
+            )
             planning.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever wants it asks
         job, created = await self.shop.ledger.submit(new)
         failpoint("job.stored")
@@ -137,20 +143,61 @@ class JobService:
     async def resolve(
         self, body: SpeechBody, caller: Caller, default: Priority = Priority.NORMAL
     ) -> tuple[Resolved, EngineDescription]:
-        """Look up what the body leaves open, and the engine that would speak it (see :func:`rhapsode.jobs.request.resolve`).
+        """Read the text's markup, look up what the body leaves open, and the engine that would speak it.
 
         Raises:
-            NotFound: There is no such engine here; names those there are.
-            Unavailable: It cannot be had now.
+            TooLarge: The text is.
+            InvalidInput: Its markup is wrong.
+            NotFound: There is no such engine or voice here; names those there are.
+            Unavailable: The engine cannot be had now.
         """
+        check_size(body, self.settings)
+        script = await read_script(body.text, body.input_type or InputType.AUTO)
+        words = self.dictionary
+        reading = Reading(script, await asyncio.to_thread(words.now) if words.is_stale else words.now(), words.trouble)
         wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)
         try:
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, reading, caller)
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.described(engine, refresh=True)
-            return resolve(body, self.settings, described, self.references, default, caller.limits), described
+            resolved = self._resolve(body, described, default, reading, caller)
+        if resolved.request.voice_mode is VoiceMode.CLONE:
+            resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
+        return resolved, described
+
+    def _resolve(
+        self, body: SpeechBody, described: EngineDescription, default: Priority, reading: Reading, caller: Caller
+    ) -> Resolved:
+        return resolve(body, self.settings, described, self.references, self._cloning, default, reading, caller.limits)
+
+    def _cloning(self) -> list[str]:
+        """The engines that clone, each with what there is to do first."""
+        fleet = self.shop.fleet
+        known = {name: fleet.known(name) for name in fleet.engines()}
+        able = {name: "" for name, found in known.items() if found and found.info.can_clone}
+        for name, lacks in self.shop.cloning().items():
+            if known.get(name) is None:
+                offer = "" if name in known else "offer it: engine.also"
+                able[name] = f"install it: {lacks}" if lacks else offer
+        return [f"{name} ({first})" if first else name for name, first in sorted(able.items())]
+
+    async def _with_clip(self, request: SpeechRequest, described: EngineDescription) -> SpeechRequest:
+        """The request with the clip of its recording.
+
+        Raises:
+            InvalidInput: The recording is none that the engine can clone (status 400).
+        """
+        clip = await self.library.clip(request.voice)
+        if clip.seconds < described.info.min_clip_s:
+            raise InvalidInput(
+                f"reference_audio_filename: recording {request.voice!r} has {clip.seconds:.1f} s of sound; "
+                f"engine {described.info.name!r} needs {described.info.min_clip_s:g} s",
+                "reference_audio_filename",
+                400,
+            )
+        return replace(request, reference=clip.digest)
 
     def engine_of(self, voice: str) -> str:
         """The engine that has a voice of this name: the active one if it does or none has, else the first that does."""
@@ -242,7 +289,7 @@ class JobService:
     @property
     def library(self) -> Library:
         """Voices and recordings as files."""
-        return Library(self.settings, self.shop.ledger, self._probing)
+        return Library(self.settings, self.shop.ledger, self.shop.clips, self._consents)
 
     async def readiness(self) -> dict[str, str]:
         """State of each part that is needed to take work: ``ok``, or what is wrong with it."""
@@ -412,38 +459,7 @@ def new_job(body: SpeechBody, resolved: Resolved, caller: Caller) -> NewJob:
         tags=tuple(body.tags),
         webhook_url=body.webhook_url,
         limits=caller.limits,
-    )
-
-
-def engine_choice(settings: Settings, installed: Mapping[str, str]) -> EngineChoice:
-    """The engines that the settings name.
-
-    Args:
-        settings: Which, and how they are run.
-        installed: See :attr:`Shop.installed_engines`.
-    """
-    named = settings.engine.others
-    others = {name for name, lacks in installed.items() if not lacks} if "*" in named else set[str]()
-    others |= set(named) - {"*"}
-    return EngineChoice(
-        engine=settings.engine.name,
-        voices_dir=settings.tts_engine.predefined_voices_path,
-        model_cache=settings.paths.model_cache,
-        device=settings.tts_engine.device,
-        default_voice=settings.tts_engine.default_voice_id or None,
-        clips_dir=settings.data_dir / "clips",
-        others=tuple(sorted(others - {settings.engine.name})),
-        setups={name: _setup(settings.engines.run(name)) for name in settings.engines.named()},
-    )
-
-
-def _setup(run: EngineRun) -> EngineSetup:
-    return EngineSetup(
-        python=run.python or None,
-        device=run.device or None,
-        threads=run.threads or None,
-        processes=run.processes or None,
-        memory_cap_bytes=None if run.memory_cap_mb is None else run.memory_cap_mb * _MB,
+        dictionary=resolved.dictionary.stored,
     )
 
 

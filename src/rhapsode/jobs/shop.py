@@ -6,6 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
+from rhapsode.jobs.clips import Clips
 from rhapsode.jobs.early import EarlyResults
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
@@ -39,8 +40,11 @@ class Shop:
     batches: BatchLedger
     renditions: BlobStore
     """Results in other formats; each can be made anew."""
+    clips: Clips
     installed_engines: Callable[[Settings], Mapping[str, str]] = lambda _: {}
     """Engines by name, with how to get what they lack; empty when they can be loaded."""
+    cloning: Callable[[], Mapping[str, str]] = dict
+    """Engines that are known to clone voices, with how to get what they lack: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
     early: EarlyResults = field(default_factory=EarlyResults)
     metrics: Metrics = field(default_factory=Metrics)

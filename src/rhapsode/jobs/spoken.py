@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from rhapsode.deliver.timeline import Placer, pause_samples
+from rhapsode.deliver.timeline import Placer, gap_samples
 from rhapsode.errors import BlobError, Gone, RhapsodeError, Unavailable
 from rhapsode.jobs.takes import JobEnded
 from rhapsode.ledger.base import Ledger, Spoken
@@ -28,8 +28,7 @@ async def extent_of(ledger: Ledger, job: Job) -> Extent:
     ):  # as the job was read, nothing was spoken; what has come since lies on a timeline whose rate it does not tell
         return Extent(0, 0)
     spoken = await ledger.spoken(job.id)
-    trailing = pause_samples(job.request.pauses, spoken.last, job.rate) if spoken.last else 0
-    return Extent(spoken.segments, _next_start(job, spoken) - trailing)
+    return Extent(spoken.segments, _end(job, spoken))
 
 
 async def placer_from(ledger: Ledger, job: Job, index: int) -> Placer | None:
@@ -37,7 +36,7 @@ async def placer_from(ledger: Ledger, job: Job, index: int) -> Placer | None:
     spoken = await ledger.spoken(job.id, before=index)
     if not job.rate or spoken.segments < index:
         return None
-    return Placer(job.rate, job.request.pauses, _next_start(job, spoken))
+    return Placer(job.rate, job.request.pauses, _end(job, spoken), spoken.last)
 
 
 async def finished_pages(ledger: Ledger, job: Job, segments: int) -> AsyncGenerator[Sequence[SegmentState], None]:
@@ -76,9 +75,9 @@ def _revision(job: Job) -> int | None:
     return job.result.revision if job.result else None
 
 
-def _next_start(job: Job, spoken: Spoken) -> int:
-    """Where the segment behind these begins, in samples."""
+def _end(job: Job, spoken: Spoken) -> int:
+    """Where the last of these ends, in samples."""
     pauses = job.request.pauses
     return spoken.samples + sum(
-        count * pause_samples(pauses, boundary, job.rate) for boundary, count in spoken.boundaries.items()
+        count * gap_samples(pauses, before, lead_ms, job.rate) for (before, lead_ms), count in spoken.gaps.items()
     )

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 
 from rhapsode.jobs.overview import Place
-from rhapsode.model import Job, JobStatus, VoiceMode
+from rhapsode.model import Job, JobStatus, Markup, VoiceMode
+from rhapsode.text.lexicon import as_rows
+
+_INPUT_TYPES = {Markup.PLAIN: "plain", Markup.MARKERS: "text", Markup.SSML: "ssml"}
 
 
 def iso(seconds: float | None) -> str | None:
@@ -62,6 +65,7 @@ def job_status(job: Job, place: Place | None, waiting_for: str | None, now: floa
         "seed": job.request.seed,
         "engine": job.request.engine,
         "voice": job.request.voice,
+        "voices": list(dict.fromkeys([job.request.voice, *(part.voice for part in job.request.cast)])),
         "output_format": job.request.output_format.value,
         "warnings": list(job.warnings),
         "waiting_for": None if job.status.is_terminal else waiting_for,
@@ -94,6 +98,8 @@ def resource(job: Job, status: dict[str, object], excerpt: str) -> dict[str, obj
         "priority": job.priority.name.lower(),
         "tags": list(job.tags),
         "webhook_url": job.webhook_url,
+        "input_type": _INPUT_TYPES[request.markup],
+        "pronunciations": as_rows(request.pronunciations),
         **request.controls,
     }
     return listed(job, status, excerpt) | {"request": asked}

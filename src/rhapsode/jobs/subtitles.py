@@ -36,7 +36,7 @@ class _Writer:
             if state.take is None:
                 continue
             take, text = state.take, state.segment.text
-            placed = self.placer.place(take.samples, state.segment.boundary)
+            placed = self.placer.place(take.samples, state.segment.joint)
             for cue in cues(text, self.language, placed.start, take.samples, take.rate, take.words):
                 self.number += 1
                 out.append(self.write(self.number, cue))

@@ -78,11 +78,14 @@ class Sweeper:
             return Swept()
         jobs = await self._expire()
         takes = await self._drop_takes()
+        await self._shop.ledger.drop_unreferenced_lexicons(self._shop.clock() - _TEMP_AGE_S)
         failpoint("sweep.rows")
         orphans = await self._drop_orphans(self._shop.takes, self._unknown_takes)
         orphans += await self._drop_orphans(self._shop.results, self._unknown_results)
         orphans += await self._drop_orphans(self._shop.renditions, partial(outdated_renditions, self._shop))
-        for store in (self._shop.takes, self._shop.results, self._shop.renditions):
+        clips = self._shop.clips
+        orphans += await self._drop_orphans(clips.store, partial(clips.unneeded, ledger=self._shop.ledger))
+        for store in (self._shop.takes, self._shop.results, self._shop.renditions, clips.store):
             orphans += await store.sweep_temp(_TEMP_AGE_S)
         swept = Swept(jobs, takes, orphans, await self._drop_deliveries())
         self._shop.metrics.swept(asdict(swept), self._shop.clock())

@@ -52,6 +52,8 @@ class NewJob:
     webhook_url: str | None = None
     limits: Limits = NO_LIMITS
     """What the owner is granted; checked in the transaction that inserts the job."""
+    dictionary: str | None = None
+    """What ``request.lexicon`` is the digest of; kept for as long as jobs need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ class Spoken:
     segments: int = 0
     samples: int = 0
     """Of their takes alone, without pauses."""
-    boundaries: Mapping[Boundary, int] = field(default_factory=dict)
-    """How many of them end how."""
+    gaps: Mapping[tuple[Boundary | None, int | None], int] = field(default_factory=dict)
+    """How many of them come behind what end (None: behind nothing) with what ``lead_ms`` of their own."""
     last: Boundary | None = None
     """What ends the last of them."""
 
@@ -486,12 +488,28 @@ class Ledger(Protocol):
         """
         ...
 
+    async def lexicon(self, digest: str) -> str:
+        """A dictionary that a job was submitted with.
+
+        Raises:
+            NotFound: No living job was.
+        """
+        ...
+
+    async def drop_unreferenced_lexicons(self, before: float) -> int:
+        """Delete dictionaries that no living job has and none was submitted with since ``before``; how many."""
+        ...
+
     async def known_takes(self, digests: Sequence[str]) -> frozenset[str]:
         """Which of these digests have a row."""
         ...
 
     async def known_results(self, names: Sequence[str]) -> frozenset[str]:
         """Which of these result names belong to a job that is not a tombstone."""
+        ...
+
+    async def known_clips(self, digests: Sequence[str]) -> frozenset[str]:
+        """Which of these digests are the clip of a job that is not a tombstone."""
         ...
 
     async def counts(self) -> Counts:

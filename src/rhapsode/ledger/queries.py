@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from rhapsode.errors import NotFound
 from rhapsode.ledger.base import Counts
 from rhapsode.ledger.retention import CANDIDATES
 from rhapsode.ledger.rows import (
@@ -16,7 +17,18 @@ from rhapsode.ledger.rows import (
     to_job,
     to_segment_state,
 )
-from rhapsode.ledger.schema import LIVE, TEXT_PIECE, UNFINISHED, events, job_texts, jobs, marks, segments, takes
+from rhapsode.ledger.schema import (
+    LIVE,
+    TEXT_PIECE,
+    UNFINISHED,
+    events,
+    job_texts,
+    jobs,
+    lexicons,
+    marks,
+    segments,
+    takes,
+)
 from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 
 IN_LIMIT = 500
@@ -54,6 +66,7 @@ _COUNTS = sa.select(jobs.c.status, sa.func.count()).where(LIVE).group_by(jobs.c.
 _WAITING_CHARS = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.text_chars - jobs.c.chars_done), 0)).where(
     LIVE, UNFINISHED
 )
+_LEXICON = sa.select(lexicons.c.content).where(lexicons.c.digest == bindparam("digest"))
 _IS_TOUCHABLE = sa.select(jobs.c.id).where(jobs.c.id == bindparam("job"), LIVE, jobs.c.expires_at < bindparam("due"))
 
 
@@ -71,6 +84,14 @@ def read_text(connection: sa.Connection, job_id: str, offset: int, length: int) 
     ).scalars()
     start = offset - first * TEXT_PIECE
     return "".join(pieces)[start : start + length]
+
+
+def lexicon(connection: sa.Connection, digest: str) -> str:
+    """See :meth:`rhapsode.ledger.base.Ledger.lexicon`."""
+    content = connection.execute(_LEXICON, {"digest": digest}).scalar()
+    if content is None:
+        raise NotFound(f"There is no dictionary {digest}.")
+    return str(content)
 
 
 def list_segments(
@@ -120,6 +141,11 @@ def known_takes(connection: sa.Connection, digests: Sequence[str]) -> frozenset[
 def known_results(connection: sa.Connection, names: Sequence[str]) -> frozenset[str]:
     """See :meth:`rhapsode.ledger.base.Ledger.known_results`."""
     return _known(connection, sa.select(jobs.c.result_name).where(LIVE), jobs.c.result_name, names)
+
+
+def known_clips(connection: sa.Connection, digests: Sequence[str]) -> frozenset[str]:
+    """See :meth:`rhapsode.ledger.base.Ledger.known_clips`."""
+    return _known(connection, sa.select(jobs.c.reference).where(LIVE), jobs.c.reference, digests)
 
 
 def _known(

@@ -26,7 +26,15 @@ from rhapsode.ledger.transitions import (
 from rhapsode.model import Boundary, Fence, Job, JobStatus, Priority, Result, Segment
 
 _IS_SEGMENT = sa.and_(segments.c.job_id == bindparam("job"), segments.c.idx == bindparam("index"))
-_SEGMENT = sa.select(segments.c.text, segments.c.spoken, segments.c.boundary, segments.c.variant).where(_IS_SEGMENT)
+_SEGMENT = sa.select(
+    segments.c.text,
+    segments.c.spoken,
+    segments.c.boundary,
+    segments.c.variant,
+    segments.c.voice,
+    segments.c.lead_ms,
+    segments.c.speed,
+).where(_IS_SEGMENT)
 _PENDING = (
     sa.select(jobs.c.id)
     .join_from(jobs, segments, segments.c.job_id == jobs.c.id)
@@ -80,7 +88,7 @@ def submit_redo(tx: Transaction, new: NewRedo) -> Job:
     row = tx.one(_SEGMENT, job=parent.id, index=new.segment)
     if row is None:
         raise NotFound(f"Job {parent.id} has no segment {new.segment}; it has {parent.segments_total}.", "n")
-    text, spoken, boundary, variant = row
+    text, spoken, boundary, variant, voice, lead_ms, speed = row
     if (pending := tx.one(_PENDING, parent=parent.id, index=new.segment)) is not None:
         raise Conflict(f"Segment {new.segment} of job {parent.id} is being made again just now, by job {pending[0]}.")
     if new.text is not None:
@@ -96,7 +104,7 @@ def submit_redo(tx: Transaction, new: NewRedo) -> Job:
         "segments_total": 1,
     }
     made = insert_job(tx, values, text)
-    segment = Segment(new.segment, 0, len(text), text, spoken, Boundary(boundary))
+    segment = Segment(new.segment, 0, len(text), text, spoken, Boundary(boundary), voice, lead_ms, speed)
     # a given seed stands for itself; else the next variant of the parent's
     tx.run(
         _INSERT_SEGMENT,

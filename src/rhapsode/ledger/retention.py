@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, to_job
-from rhapsode.ledger.schema import LEFTOVER, LIVE, events, job_texts, jobs, marks, segments, takes
+from rhapsode.ledger.schema import LEFTOVER, LIVE, events, job_texts, jobs, lexicons, marks, segments, takes
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.transitions import IS_JOB, NEXT_EVENT, cancel_job, find
 from rhapsode.model import Job
@@ -41,6 +41,10 @@ _LEFTOVERS = sa.select(jobs.c.id).where(LEFTOVER)
 _EMPTIED = sa.update(jobs).where(jobs.c.id == bindparam("job")).values(emptied=True)
 _UNREFERENCED = ~sa.exists().where(segments.c.take_digest == takes.c.digest)
 _DROP_TAKE = sa.delete(takes).where(takes.c.digest == bindparam("candidate"), _UNREFERENCED).returning(takes.c.digest)
+
+_DROP_LEXICONS = sa.delete(lexicons).where(
+    lexicons.c.used_at < bindparam("before"), ~sa.exists().where(jobs.c.lexicon == lexicons.c.digest, LIVE)
+)
 
 CANDIDATES = sa.select(takes.c.digest).where(_UNREFERENCED).limit(bindparam("limit"))
 """Takes that nothing referenced when a reader looked."""
@@ -112,3 +116,8 @@ def empty(tx: Transaction, job_id: str) -> bool:
 def drop_takes(tx: Transaction, candidates: Sequence[str]) -> Sequence[str]:
     """Delete those takes that still nothing references."""
     return [digest for digest in candidates if tx.one(_DROP_TAKE, candidate=digest) is not None]
+
+
+def drop_lexicons(tx: Transaction, before: float) -> int:
+    """See :meth:`rhapsode.ledger.base.Ledger.drop_unreferenced_lexicons`."""
+    return tx.count(_DROP_LEXICONS, before=before)

@@ -43,6 +43,9 @@ SEGMENT_COLUMNS = (
     segments.c.failures,
     segments.c.variant,
     segments.c.error,
+    segments.c.voice,
+    segments.c.lead_ms,
+    segments.c.speed,
 )
 
 
@@ -112,9 +115,11 @@ def job_values(new: NewJob, epoch: int, now: float) -> dict[str, Any]:
         "idempotency_key": new.idempotency_key,
         "fingerprint": new.fingerprint,
         "voice": new.request.voice,
+        "reference": new.request.reference,
         "batch_id": new.batch_id,
         "custom_id": new.custom_id,
         "webhook_url": new.webhook_url,
+        "lexicon": new.request.lexicon,
     }
 
 
@@ -127,7 +132,7 @@ def to_job(row: Row) -> Job:
         kept, deleted, _emptied, error, failed_segment,
         result_name, result_format, result_size, result_digest, result_samples, result_rate, result_revision,
         warnings, tags, _idempotency_key, _fingerprint,
-        _voice, batch_id, custom_id, webhook_url, redo_of, redo_revision,
+        _voice, _reference, batch_id, custom_id, webhook_url, redo_of, redo_revision, _lexicon,
     ) = row  # fmt: skip
     result = None
     if result_name is not None:
@@ -221,15 +226,20 @@ def segment_values(job_id: str, segment: Segment, chars: int) -> dict[str, Any]:
         "variant": 0,
         "take_digest": None,
         "error": None,
+        "voice": segment.voice,
+        "lead_ms": segment.lead_ms,
+        "speed": segment.speed,
     }
 
 
 def to_segment_state(row: Row) -> SegmentState:
     """A segment from a row of :data:`SEGMENT_COLUMNS`, with :data:`TAKE_COLUMNS` behind them when they were joined."""
-    index, start, end, text, spoken, boundary, status, attempt, failures, variant, error = row[: len(SEGMENT_COLUMNS)]
+    (
+        index, start, end, text, spoken, boundary, status, attempt, failures, variant, error, voice, lead_ms, speed,
+    ) = row[: len(SEGMENT_COLUMNS)]  # fmt: skip
     take = row[len(SEGMENT_COLUMNS) :]
     return SegmentState(
-        segment=Segment(index, start, end, text, spoken, Boundary(boundary)),
+        segment=Segment(index, start, end, text, spoken, Boundary(boundary), voice, lead_ms, speed),
         status=SegmentStatus(status),
         attempt=attempt,
         failures=failures,

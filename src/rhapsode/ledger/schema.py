@@ -78,11 +78,15 @@ jobs = sa.Table(
     sa.Column("idempotency_key", sa.Text),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("voice", sa.Text, nullable=False),  # as in the request, to search by
+    sa.Column(
+        "reference", sa.Text
+    ),  # digest of the clip whose voice it has, as in the request: the clip stays while the job does
     sa.Column("batch_id", sa.Text),
     sa.Column("custom_id", sa.Text),
     sa.Column("webhook_url", sa.Text),
     sa.Column("redo_of", sa.Text),  # the completed job whose segment this one makes again; such a job is in no list
     sa.Column("redo_revision", INTEGER),  # revision of that job's result which its new one replaces
+    sa.Column("lexicon", sa.Text),  # as in the request: digest of the dictionary that its words are looked up in
 )
 
 LIVE = jobs.c.deleted.is_(sa.false())
@@ -107,8 +111,21 @@ _partial("ix_jobs_leftover", LEFTOVER, jobs.c.id)
 _partial("ix_jobs_result", jobs.c.result_name.is_not(None), jobs.c.result_name)
 _partial("ux_jobs_idempotency", jobs.c.idempotency_key.is_not(None), jobs.c.owner, jobs.c.idempotency_key, unique=True)
 
+_partial("ix_jobs_reference", jobs.c.reference.is_not(None), jobs.c.reference)
 _partial("ix_jobs_batch", jobs.c.batch_id.is_not(None), jobs.c.batch_id, jobs.c.id)
 _partial("ix_jobs_redo", jobs.c.redo_of.is_not(None), jobs.c.redo_of, jobs.c.id)
+
+_partial("ix_jobs_lexicon", jobs.c.lexicon.is_not(None), jobs.c.lexicon)
+
+# Dictionaries as they were when jobs were submitted.
+lexicons = sa.Table(
+    "lexicons",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("used_at", sa.Float, nullable=False),  # when a job was last submitted with it
+    sqlite_with_rowid=False,
+)
 
 job_texts = sa.Table(
     "job_texts",
@@ -160,6 +177,9 @@ segments = sa.Table(
     sa.Column("variant", INTEGER, nullable=False),
     sa.Column("take_digest", sa.Text, sa.ForeignKey(takes.c.digest)),
     sa.Column("error", sa.Text),
+    sa.Column("voice", sa.Text),  # none: the job's own
+    sa.Column("lead_ms", INTEGER),  # silence before it that the text asks for
+    sa.Column("speed", sa.Float, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 

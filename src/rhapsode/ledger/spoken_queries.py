@@ -14,10 +14,23 @@ _FIRST_MISSING = (
     .limit(1)
 )
 _PREFIX = (
-    sa.select(segments.c.boundary, sa.func.count(), sa.func.sum(takes.c.samples), sa.func.max(segments.c.idx))
+    sa.select(
+        sa.func.lag(segments.c.boundary).over(order_by=segments.c.idx).label("before"),
+        segments.c.lead_ms,
+        takes.c.samples,
+    )
     .join_from(segments, takes)
     .where(segments.c.job_id == bindparam("job"), segments.c.idx < bindparam("end"))
-    .group_by(segments.c.boundary)
+    .subquery()
+)
+_GAPS = sa.select(_PREFIX.c.before, _PREFIX.c.lead_ms, sa.func.count(), sa.func.sum(_PREFIX.c.samples)).group_by(
+    _PREFIX.c.before, _PREFIX.c.lead_ms
+)
+_LAST = (
+    sa.select(segments.c.boundary)
+    .where(segments.c.job_id == bindparam("job"), segments.c.idx < bindparam("end"))
+    .order_by(segments.c.idx.desc())
+    .limit(1)
 )
 _NO_END = 2**62
 
@@ -26,11 +39,11 @@ def spoken(connection: sa.Connection, job_id: str, before: int | None) -> Spoken
     """See :meth:`rhapsode.ledger.base.Ledger.spoken`."""
     missing = connection.execute(_FIRST_MISSING, {"job": job_id}).scalar()
     end = min(_NO_END if before is None else before, _NO_END if missing is None else missing)
-    rows = connection.execute(_PREFIX, {"job": job_id, "end": end}).all()
-    last = max(rows, key=lambda row: int(row[3]), default=None)
+    rows = connection.execute(_GAPS, {"job": job_id, "end": end}).all()
+    last = connection.execute(_LAST, {"job": job_id, "end": end}).scalar() if rows else None
     return Spoken(
-        segments=sum(count for _, count, _, _ in rows),
-        samples=sum(samples for _, _, samples, _ in rows),
-        boundaries={Boundary(boundary): count for boundary, count, _, _ in rows},
-        last=Boundary(last[0]) if last else None,
+        segments=sum(count for _, _, count, _ in rows),
+        samples=sum(samples for _, _, _, samples in rows),
+        gaps={(before and Boundary(before), lead_ms): count for before, lead_ms, count, _ in rows},
+        last=last and Boundary(last),
     )

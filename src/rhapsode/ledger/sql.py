@@ -227,11 +227,20 @@ class SqlLedger(Ledger):
         candidates = await self._read(queries.unreferenced_takes, limit)
         return await self._write(retention.drop_takes, candidates) if candidates else ()
 
+    async def lexicon(self, digest: str) -> str:
+        return await self._read(queries.lexicon, digest)
+
+    async def drop_unreferenced_lexicons(self, before: float) -> int:
+        return await self._write(retention.drop_lexicons, before)
+
     async def known_takes(self, digests: Sequence[str]) -> frozenset[str]:
         return await self._read(queries.known_takes, digests)
 
     async def known_results(self, names: Sequence[str]) -> frozenset[str]:
         return await self._read(queries.known_results, names)
+
+    async def known_clips(self, digests: Sequence[str]) -> frozenset[str]:
+        return await self._read(queries.known_clips, digests)
 
     async def counts(self) -> Counts:
         return await self._read(queries.counts)

@@ -20,7 +20,18 @@ from rhapsode.ledger.rows import (
     to_job,
     to_json,
 )
-from rhapsode.ledger.schema import LIVE, RETRIABLE, RUNNING_SEGMENT, TEXT_PIECE, UNFINISHED, job_texts, jobs, segments
+from rhapsode.ledger.schema import (
+    LIVE,
+    RETRIABLE,
+    RUNNING_SEGMENT,
+    TEXT_PIECE,
+    UNFINISHED,
+    insert,
+    job_texts,
+    jobs,
+    lexicons,
+    segments,
+)
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.model import NO_LIMITS, Fence, Job, JobStatus, Limits, Priority, Result, SegmentStatus
 
@@ -40,6 +51,13 @@ _BY_KEY = sa.select(*JOB_COLUMNS).where(
 )
 _FINGERPRINT = jobs.c.keys().index("fingerprint")
 _INSERT = jobs.insert()
+_USE_LEXICON = (
+    sa.update(lexicons)
+    .where(lexicons.c.digest == bindparam("digest"))
+    .values(used_at=bindparam("now"))
+    .returning(lexicons.c.digest)
+)
+_INSERT_LEXICON = insert(lexicons).on_conflict_do_nothing()
 _START = (
     sa.update(jobs)
     .where(OWNED, jobs.c.status == JobStatus.QUEUED.value)
@@ -169,7 +187,14 @@ def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
                 )
             return to_job(row), False
     charge(tx, new)
+    if new.request.lexicon is not None and new.dictionary is not None:
+        _keep_dictionary(tx, new.request.lexicon, new.dictionary)
     return insert_job(tx, job_values(new, tx.epoch, tx.now), new.text), True
+
+
+def _keep_dictionary(tx: Transaction, digest: str, content: str) -> None:
+    if tx.one(_USE_LEXICON, digest=digest, now=tx.now) is None:
+        tx.run(_INSERT_LEXICON, digest=digest, content=content, used_at=tx.now)
 
 
 def insert_job(tx: Transaction, values: Mapping[str, Any], text: str) -> Job:

@@ -56,16 +56,20 @@ def _month(written: str) -> str:
     return _MONTHS[written[:3].lower()]
 
 
-def _date(day: int, month: int, of_year: str | None) -> str:
-    said = f"{_MONTH_NAMES[month - 1]} {ordinal(day)}"
-    return f"{said}, {year(int(of_year))}" if of_year else said
+def date_words(day: int, month: int, of_year: str | None) -> str:
+    """A date in words; what is 0 or None is not said. At least one of them is."""
+    in_year = year(int(of_year)) if of_year else ""
+    if not month:
+        return in_year or f"the {ordinal(day)}"
+    said = _MONTH_NAMES[month - 1] + (f" {ordinal(day)}" if day else "")
+    return f"{said}{',' if day else ''} {in_year}" if of_year else said
 
 
 def _iso_date(match: re.Match[str]) -> str:
     of_year, month, day, at_time = match.groups()
     if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
         return match[0]
-    return _date(int(day), int(month), of_year) + (f", {at_time}" if at_time else "")
+    return date_words(int(day), int(month), of_year) + (f", {at_time}" if at_time else "")
 
 
 def _slash_date(day_first: bool, match: re.Match[str]) -> str:
@@ -77,7 +81,7 @@ def _slash_date(day_first: bool, match: re.Match[str]) -> str:
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return match[0]
     full_year = of_year if len(of_year) == 4 else ("19" if int(of_year) > 50 else "20") + of_year
-    return _date(day, month, full_year)
+    return date_words(day, month, full_year)
 
 
 _DATE_WORD = re.compile(r"\b(?:on|until|since|before|after|due|dated?|\w{3,6}day,?)[ ]\Z", re.IGNORECASE)
@@ -96,7 +100,7 @@ def _day_of_month(day_first: bool, match: re.Match[str]) -> str:
         return match[0]
     is_fraction = first < second and second in _FRACTION_PARTS
     told = bool(_DATE_WORD.search(before(match)))
-    return _date(day, month, None) if told or not (is_fraction or first >= second) else match[0]
+    return date_words(day, month, None) if told or not (is_fraction or first >= second) else match[0]
 
 
 def _month_day(match: re.Match[str]) -> str:

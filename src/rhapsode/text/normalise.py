@@ -133,12 +133,13 @@ class Normalised:
         return behind if offset >= end else here
 
 
-def normalise(source: str, tags: Sequence[str] = ()) -> Normalised:
+def normalise(source: str, tags: Sequence[str] = (), keep_private: bool = False) -> Normalised:
     """Drop what is never spoken: control, invisible and broken characters, emoji, foreign tags, Markdown's emphasis.
 
     Args:
         source: Any string, lone surrogates included.
         tags: Paralinguistic tags to keep, such as ``[sigh]`` (compared without case).
+        keep_private: Private-use characters are not the user's: each stands for something to speak, and stays.
 
     Returns:
         The remaining text with its way back. Time is proportional to the length, whatever is in it.
@@ -150,6 +151,8 @@ def normalise(source: str, tags: Sequence[str] = ()) -> Normalised:
     done = length = 0
     for match in _ODD.finditer(source):
         kind, start, end = match.lastgroup or "", match.start(), match.end()
+        if kind == "private" and keep_private:
+            continue
         if kind == "flood":
             start += _MAX_MARKS
         value = _replacement(kind, match[0], source[end : end + 1], kept)

@@ -9,8 +9,14 @@ import sentencex
 
 from rhapsode.model import Boundary
 
-SPEAKABLE = re.compile(r"[^\W_]")
-"""A letter or digit: without one there is nothing to say."""
+SPEAKABLE = re.compile(r"[^\W_]|[\ue000-\uf8ff]")
+"""A letter or digit, or a character that stands for what is spoken in its place: without one there is nothing to say."""
+
+
+def code_of(language: str) -> str:
+    """The language without its region."""
+    return re.split("[-_]", language, maxsplit=1)[0].lower()
+
 
 _WRAP_MAX = 100
 """A block with longer lines is not hard-wrapped: there every line is a paragraph."""
@@ -185,7 +191,7 @@ def sentences(run: str, language: str) -> Iterator[tuple[int, int]]:
     Yields:
         Spans in order, stripped. They cover everything but white space.
     """
-    code = re.split("[-_]", language, maxsplit=1)[0].lower()
+    code = code_of(language)
     begin = 0
     for end in _borders(run, code):
         for stop in (*_inner_borders(run, begin, end, code), end):

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rhapsode.audio import probe as probing
-from rhapsode.audio.probe import Clip, inspect, probe
+from rhapsode.audio.probe import Sound, inspect, probe
 from rhapsode.audio.wav import read_wav, wav_bytes
 from rhapsode.errors import BlobError, InvalidInput
 
@@ -89,16 +89,16 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (lambda: pcm(), Clip("pcm_s16le", 22_050, 1, 0.5)),
-        (lambda: pcm(channels=8), Clip("pcm_s16le", 22_050, 8, 0.5)),
-        (lambda: pcm(rate=4_000), Clip("pcm_s16le", 4_000, 1, 0.5)),
-        (lambda: floats(tone()), Clip("pcm_f32le", 22_050, 1, 0.5)),
-        (lambda: encoded("libmp3lame", "mp3", 1), Clip("mp3float", 44_100, 1, 1.0)),
-        (lambda: encoded("flac", "flac", 2), Clip("flac", 44_100, 1, 2.0)),
+        (lambda: pcm(), Sound("pcm_s16le", 22_050, 1, 0.5)),
+        (lambda: pcm(channels=8), Sound("pcm_s16le", 22_050, 8, 0.5)),
+        (lambda: pcm(rate=4_000), Sound("pcm_s16le", 4_000, 1, 0.5)),
+        (lambda: floats(tone()), Sound("pcm_f32le", 22_050, 1, 0.5)),
+        (lambda: encoded("libmp3lame", "mp3", 1), Sound("mp3float", 44_100, 1, 1.0)),
+        (lambda: encoded("flac", "flac", 2), Sound("flac", 44_100, 1, 2.0)),
     ],
     ids=["16 bits", "8 channels", "4 kHz", "32-bit floats", "mp3", "flac in another name"],
 )
-async def test_sound_is_taken(tmp_path: Path, data: Callable[[], bytes], found: Clip) -> None:
+async def test_sound_is_taken(tmp_path: Path, data: Callable[[], bytes], found: Sound) -> None:
     path = tmp_path / "upload"
     path.write_bytes(data())
     clip = await probe(path, LONGEST_S)

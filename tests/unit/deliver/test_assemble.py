@@ -13,11 +13,11 @@ from rhapsode.audio.wav import read_wav, to_float32, to_int16, wav_bytes
 from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import Timeline, TimelineOptions
 from rhapsode.errors import BlobError, SampleRateMismatch
-from rhapsode.model import AudioFormat, Boundary, Pauses
+from rhapsode.model import AudioFormat, Boundary, Joint, Pauses
 
 RATE = 22_050
 OPTIONS = TimelineOptions(RATE, Pauses(), gain_db=2.0)
-BOUNDARIES = list(Boundary)
+BOUNDARIES = [Joint(boundary) for boundary in Boundary]
 
 
 def take(number: int, level: float = 0.1, seconds: float = 0.4) -> bytes:
@@ -26,11 +26,11 @@ def take(number: int, level: float = 0.1, seconds: float = 0.4) -> bytes:
     return wav_bytes((level * tone).astype(np.float32), RATE)
 
 
-def takes(level: float = 0.1, count: int = 10) -> list[tuple[bytes, Boundary]]:
+def takes(level: float = 0.1, count: int = 10) -> list[tuple[bytes, Joint]]:
     return [(take(i, level), BOUNDARIES[i % 5]) for i in range(count)]
 
 
-def factor(parts: Iterable[tuple[bytes, Boundary]], lufs: float, options: TimelineOptions = OPTIONS) -> float:
+def factor(parts: Iterable[tuple[bytes, Joint]], lufs: float, options: TimelineOptions = OPTIONS) -> float:
     first_pass = LoudnessPass(options, lufs)
     for part in parts:
         first_pass.add(*part)
@@ -40,7 +40,7 @@ def factor(parts: Iterable[tuple[bytes, Boundary]], lufs: float, options: Timeli
 def assemble(
     path: Path,
     audio_format: AudioFormat,
-    parts: Callable[[], Iterable[tuple[bytes, Boundary]]],
+    parts: Callable[[], Iterable[tuple[bytes, Joint]]],
     lufs: float | None = None,
     options: TimelineOptions = OPTIONS,
 ) -> Assembled:
@@ -51,7 +51,7 @@ def assemble(
     return assembler.finish()
 
 
-def timeline_of(parts: Iterable[tuple[bytes, Boundary]], options: TimelineOptions = OPTIONS) -> np.ndarray:
+def timeline_of(parts: Iterable[tuple[bytes, Joint]], options: TimelineOptions = OPTIONS) -> np.ndarray:
     timeline = Timeline(options)
     return np.concatenate([*(timeline.add(read_wav(data)[0], end)[0] for data, end in parts), timeline.finish()])
 
@@ -116,9 +116,9 @@ def test_a_bad_take_is_refused_and_the_rest_goes_on(tmp_path: Path, bad: bytes, 
     assembler, first_pass = Assembler(tmp_path / "a.wav", AudioFormat.WAV, OPTIONS), LoudnessPass(OPTIONS, -16)
     for part in takes():
         with pytest.raises(error):
-            assembler.add(bad, Boundary.CLAUSE)
+            assembler.add(bad, Joint(Boundary.CLAUSE))
         with pytest.raises(error):
-            first_pass.add(bad, Boundary.CLAUSE)
+            first_pass.add(bad, Joint(Boundary.CLAUSE))
         assembler.add(*part)
         first_pass.add(*part)
     assembler.finish()
@@ -128,7 +128,7 @@ def test_a_bad_take_is_refused_and_the_rest_goes_on(tmp_path: Path, bad: bytes, 
 
 def test_an_aborted_file_is_gone(tmp_path: Path) -> None:
     assembler = Assembler(tmp_path / "a.mp3", AudioFormat.MP3, OPTIONS)
-    assembler.add(take(1), Boundary.CLAUSE)
+    assembler.add(take(1), Joint(Boundary.CLAUSE))
     assembler.abort()
     assert list(tmp_path.iterdir()) == []
 
@@ -138,10 +138,10 @@ def test_joining_holds_about_one_take(tmp_path: Path, lufs: float | None) -> Non
     """Ten minutes of takes are 26 MB; one is 0.4 MB as float samples. The takes are loud, so that the limiter works too."""
     loud, options = take(1, level=0.9, seconds=5), TimelineOptions(RATE, Pauses(), gain_db=6)
 
-    def parts() -> Iterable[tuple[bytes, Boundary]]:
-        return ((bytes(bytearray(loud)), Boundary.SENTENCE) for _ in range(120))
+    def parts() -> Iterable[tuple[bytes, Joint]]:
+        return ((bytes(bytearray(loud)), Joint(Boundary.SENTENCE)) for _ in range(120))
 
-    assemble(tmp_path / "a.wav", AudioFormat.WAV, lambda: [(loud, Boundary.CLAUSE)], lufs, options)
+    assemble(tmp_path / "a.wav", AudioFormat.WAV, lambda: [(loud, Joint(Boundary.CLAUSE))], lufs, options)
     tracemalloc.start()
     try:
         assemble(tmp_path / "a.wav", AudioFormat.WAV, parts, lufs, options)

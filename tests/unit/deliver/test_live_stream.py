@@ -10,14 +10,14 @@ from rhapsode.deliver.assemble import Assembler
 from rhapsode.deliver.live import LiveStream
 from rhapsode.deliver.timeline import TimelineOptions
 from rhapsode.errors import SampleRateMismatch
-from rhapsode.model import AudioFormat, Boundary, Pauses
+from rhapsode.model import AudioFormat, Boundary, Joint, Pauses
 
 RATE = 22_050
 OPTIONS = TimelineOptions(RATE, Pauses(), gain_db=5.0)
 TAKES = [
     (
         wav_bytes((0.4 * np.random.default_rng(i).standard_normal(5000 + 999 * i)).astype(np.float32), RATE),
-        list(Boundary)[i % 5],
+        Joint(list(Boundary)[i % 5], gain_db=[None, -3.0][i % 2], lead_ms=[None, None, 40][i % 3]),
     )
     for i in range(12)
 ]
@@ -63,8 +63,8 @@ def test_the_same_takes_give_the_same_bytes(audio_format: AudioFormat) -> None:
 @pytest.mark.parametrize("audio_format", list(AudioFormat))
 def test_every_take_is_heard_before_the_next(audio_format: AudioFormat) -> None:
     stream, got, total = LiveStream(audio_format, OPTIONS), b"", 0
-    for data, boundary in TAKES:
-        got += stream.add(data, boundary)
+    for data, joint in TAKES:
+        got += stream.add(data, joint)
         total += (len(data) - 44) // 2
         if total > RATE // 2:
             rate = 48_000 if audio_format is AudioFormat.OPUS else RATE
@@ -73,4 +73,4 @@ def test_every_take_is_heard_before_the_next(audio_format: AudioFormat) -> None:
 
 def test_a_take_of_another_rate_is_refused() -> None:
     with pytest.raises(SampleRateMismatch):
-        LiveStream(AudioFormat.MP3, OPTIONS).add(wav_bytes(np.zeros(9, np.float32), 8000), Boundary.CLAUSE)
+        LiveStream(AudioFormat.MP3, OPTIONS).add(wav_bytes(np.zeros(9, np.float32), 8000), Joint(Boundary.CLAUSE))

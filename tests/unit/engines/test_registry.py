@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from rhapsode.engines import registry
+from rhapsode.engines.base import GROUP
 from rhapsode.engines.tone import ToneEngine
 from rhapsode.errors import EngineError
 
@@ -26,7 +27,7 @@ def test_an_unknown_engine_is_an_error_that_names_those_there_are() -> None:
 
 
 def test_a_missing_extra_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("grand", "no_such_library.engine:Grand", registry.GROUP)
+    entry = EntryPoint("grand", "no_such_library.engine:Grand", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
     assert registry.engine_names() == ["grand"]
     with pytest.raises(EngineError, match=r"no_such_library.*pip install rhapsode\[grand\]"):

@@ -3,7 +3,7 @@
 import pytest
 
 from rhapsode.engines.piper_download import hub_paths
-from rhapsode.engines.words import word_spans
+from rhapsode.engines.words import as_espeak, shown, word_spans, words_of
 from rhapsode.errors import NotFound
 
 ALONE = {
@@ -66,3 +66,20 @@ def test_the_hub_keeps_voices_by_language_name_and_quality() -> None:
 def test_other_names_are_never_asked_for(name: str) -> None:
     with pytest.raises(NotFound, match="en_GB-alba-medium"):
         hub_paths(name)
+
+
+@pytest.mark.parametrize(
+    ("ipa", "language", "written"),
+    [
+        ("ˈwɪndoʊ", "en", "wˈɪndoʊ"), ("pəˈteɪ.toʊ", "en-US", "pətˈeɪtoʊ"), ("ˈgɑ:rdən", "en", "ɡˈɑːɹdən"), ("ˌɪntəˈnæʃənəl", "en", "ˌɪntənˈæʃənəl"),
+        ("həlˈoʊ", "en", "həlˈoʊ"), ("ˈd͡ʒɪm ˈstriːt", "en-gb", "dʒˈɪm stɹˈiːt"), ("ˈrjoxa", "es", "rjˈoxa"), ("ˈkl̩", "de", "ˈkl̩"), ("", "en", ""),
+    ],
+)  # fmt: skip
+def test_phonemes_of_dictionaries_are_written_as_espeak_does(ipa: str, language: str, written: str) -> None:
+    assert as_espeak(ipa, language) == written
+    assert as_espeak(written, language) == written
+
+
+def test_phonemes_in_brackets_are_one_word() -> None:
+    assert words_of("He saw [[nˈuː jˈɔːɹk]], twice.") == ["He", "saw", "[[nˈuː jˈɔːɹk]],", "twice."]
+    assert shown("[[nˈuː jˈɔːɹk]],") == "nˈuː jˈɔːɹk,"

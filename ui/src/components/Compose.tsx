@@ -3,13 +3,13 @@ import { signal } from "@preact/signals";
 import { useCallback, useRef, useState } from "preact/hooks";
 import { count, duration, number } from "../services/format";
 import {
-  attach, chars, deletePreset, edited, ownPresets, params, plan, planning, planScale, presets, request, savePreset, set, takeFiles,
-  text, usePreset, value,
+  attach, chars, deletePreset, edited, engine, language, ownPresets, plan, planning, planScale, presets, request, savePreset, set,
+  speakers, takeFiles, text, usePreset, value, voice, wrong,
 } from "../state/compose";
 import { submit, submitError, submitting } from "../state/current";
 import { toast } from "../state/messages";
 import { hearVoice, playing, source, stop } from "../state/player";
-import { engine, initial, predefined, recordings } from "../state/server";
+import { engines, initial, recordings } from "../state/server";
 import { Icon } from "./Icon";
 import { UploadButton } from "./Upload";
 
@@ -77,12 +77,13 @@ export function Compose() {
           ref={box}
           dir="auto"
           aria-label="Text"
-          aria-describedby="counts"
+          aria-describedby="counts wrong"
           placeholder="Write, paste a whole book, or drop a .txt or .md file here."
           onInput={edited}
           spellcheck={false}
         />
         <Counts />
+        <p id="wrong" class="error" role="status">{wrong.value}</p>
       </div>
       <VoiceFields />
       <Knobs />
@@ -200,6 +201,16 @@ function VoiceFields() {
   return (
     <fieldset class="voice">
       <legend class="sr">Voice</legend>
+      {engines.value.length > 1 && (
+        <label class="field">
+          <span>Engine</span>
+          <select value={engine.value?.name ?? ""} onChange={(event) => set("engine", event.currentTarget.value)}>
+            {engines.value.map((one) => (
+              <option key={one.name} value={one.name}>{one.state === "ready" ? one.name : `${one.name}: ${one.state}`}</option>
+            ))}
+          </select>
+        </label>
+      )}
       <div class="segmented" role="radiogroup" aria-label="Kind of voice">
         {(["predefined", "clone"] as const).map((mode) => (
           <label key={mode}>
@@ -228,8 +239,8 @@ function VoiceFields() {
         <div class="row grow">
           <label class="field grow">
             <span>Voice</span>
-            <select value={voiceValue()} onChange={(event) => set("predefined_voice_id", event.currentTarget.value)}>
-              {predefined.value.map((one) => <option key={one.id} value={one.filename}>{one.name}</option>)}
+            <select value={voice.value?.filename ?? ""} onChange={(event) => set("predefined_voice_id", event.currentTarget.value)}>
+              {speakers.value.map((one) => <option key={one.id} value={one.filename}>{one.name}</option>)}
             </select>
           </label>
           <PreviewButton />
@@ -239,19 +250,13 @@ function VoiceFields() {
   );
 }
 
-/** The file name of the chosen voice, by which the list knows it, however it was named. */
-function voiceValue(): string {
-  const wanted = String(value("predefined_voice_id"));
-  return predefined.value.find((one) => [one.filename, one.id].includes(wanted))?.filename ?? predefined.value[0]?.filename ?? "";
-}
-
 function PreviewButton() {
-  const voice = predefined.value.find((one) => one.filename === voiceValue());
-  if (!voice) return null;
+  const id = voice.value?.id;
+  if (!id) return null;
   const now = source.value;
-  const mine = now?.kind === "preview" && now.voice === voice.id && playing.value;
+  const mine = now?.kind === "preview" && now.voice === id && playing.value;
   return (
-    <button type="button" class="quiet" onClick={() => (mine ? stop() : hearVoice(voice.id))}>
+    <button type="button" class="quiet" onClick={() => (mine ? stop() : hearVoice(id))}>
       <Icon name={mine ? "stop" : "ear"} /> {mine ? "Stop" : "Hear it"}
     </button>
   );
@@ -283,12 +288,22 @@ function Knobs() {
           {showLanguage && (
             <label class="field">
               <span>Language</span>
-              <select value={String(params.value["language"] ?? "")} onChange={(event) => set("language", event.currentTarget.value)}>
+              <select value={language.value} onChange={(event) => set("language", event.currentTarget.value)}>
                 <option value="">As configured</option>
+                <option value="auto">Told from the text</option>
                 {languages.map(([code, name]) => <option key={code} value={code}>{name}</option>)}
               </select>
             </label>
           )}
+          <label class="field">
+            <span>Kind of text</span>
+            <select value={String(value("input_type"))} onChange={(event) => set("input_type", event.currentTarget.value)}>
+              <option value="auto">As it looks: SSML when it begins with &lt;speak&gt;</option>
+              <option value="text">With markers such as [pause 1s]</option>
+              <option value="ssml">SSML</option>
+              <option value="plain">Plain: brackets and tags mean nothing</option>
+            </select>
+          </label>
           <label class="field">
             <span>Priority</span>
             <select value={String(value("priority"))} onChange={(event) => set("priority", event.currentTarget.value)}>

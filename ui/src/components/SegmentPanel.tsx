@@ -41,6 +41,7 @@ export function SegmentPanel({ now }: { now: Status }) {
           {shown ? STATES[shown.status] : ""}
           {shown?.audio ? `, ${shown.audio.duration_seconds.toFixed(1)} s` : ""}
           {shown?.audio?.start_seconds != null ? ` at ${clock(shown.audio.start_seconds)}` : ""}
+          {shown && shown.voice !== now.voice ? `, voice ${shown.voice}` : ""}
         </span>
         <button type="button" class="quiet square end" aria-label="Close the segment" onClick={() => (chosen.value = null)}>
           <Icon name="close" />

@@ -6,6 +6,8 @@ import type { Setting, SettingSection } from "../services/types";
 import { announce, attempt, messageOf, toast } from "../state/messages";
 import { begin, engine, loadEngine } from "../state/server";
 
+type Nested = { [name: string]: unknown };
+
 const sections = signal<SettingSection[] | null>(null);
 const file = signal("");
 const changes = signal<Record<string, unknown>>({});
@@ -18,8 +20,8 @@ async function load(): Promise<void> {
 }
 
 const words = (key: string): string => {
-  const name = key.split(".")[1] ?? key;
-  const text = name.replace(/_/g, " ").replace(/ (sec|hours|mb|lufs)$/, "");
+  const [section, ...names] = key.split(".");
+  const text = (names.join(": ") || section || key).replace(/_/g, " ").replace(/ (sec|hours|mb|lufs)$/, "");
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
   return capital.replace(/\b(tts|cfg|ttl|ssl|ui|openai)\b/gi, (short) => ({ ui: "Page", openai: "OpenAI" })[short.toLowerCase()] ?? short.toUpperCase());
 };
@@ -43,10 +45,11 @@ export function SettingsView() {
   };
   const save = (): Promise<void> =>
     doing("save", async () => {
-      const nested: Record<string, Record<string, unknown>> = {};
+      const nested: Nested = {};
       for (const [key, value] of Object.entries(changes.value)) {
-        const [section = "", name = ""] = key.split(".");
-        (nested[section] ??= {})[name] = value;
+        const path = key.split(".");
+        const name = path.pop() ?? "";
+        path.reduce((inner, part) => (inner[part] ??= {}) as Nested, nested)[name] = value;
       }
       const answer = await api.saveSettings(nested);
       changes.value = {};

@@ -15,22 +15,30 @@ interface Props {
 export function UploadButton({ kind, onTaken, children }: Props) {
   const input = useRef<HTMLInputElement>(null);
   const [busy, setBusy] = useState(false);
+  const [consent, setConsent] = useState(false);
   const send = async (files: File[]): Promise<void> => {
     if (!files.length) return;
     setBusy(true);
-    const answer = await attempt(() => api.upload(kind, files));
+    const answer = await attempt(() => api.upload(kind, files, consent));
     if (answer) {
       for (const one of answer.errors) toast(`${one.filename}: ${one.error}`, "error");
       if (answer.uploaded_files.length) {
         toast(`Taken: ${answer.uploaded_files.join(", ")}`);
         await attempt(loadVoices);
         onTaken?.(answer.uploaded_files);
+        setConsent(false);
       }
     }
     setBusy(false);
   };
   return (
     <>
+      {kind === "reference" && (
+        <label class="check">
+          <input type="checkbox" checked={consent} onChange={(event) => setConsent(event.currentTarget.checked)} />
+          <span>The speaker agreed to being cloned</span>
+        </label>
+      )}
       <input
         ref={input}
         type="file"

@@ -10,6 +10,7 @@ import { address } from "../state/route";
 import { engine, loadVoices, mayAdmin, predefined, recordings } from "../state/server";
 import { Icon } from "./Icon";
 import { UploadButton } from "./Upload";
+import { Words } from "./Words";
 
 export function VoicesView() {
   useEffect(() => void attempt(loadVoices), []);
@@ -31,6 +32,7 @@ export function VoicesView() {
       )}
       {recordings.value.length === 0 && <p class="empty">No recording yet: some seconds of one voice, WAV or MP3.</p>}
       <ul class="voices">{recordings.value.map((voice) => <Card key={voice.id} voice={voice} />)}</ul>
+      <Words />
     </section>
   );
 }
@@ -46,6 +48,7 @@ function Card({ voice }: { voice: Voice }) {
     } else {
       set("voice_mode", "predefined");
       set("predefined_voice_id", voice.filename);
+      if (voice.engine) set("engine", voice.engine);
     }
     location.hash = address("studio");
   };
@@ -64,7 +67,7 @@ function Card({ voice }: { voice: Voice }) {
     });
     await attempt(loadVoices);
   };
-  const facts = [voice.language_name, voice.sample_rate ? `${voice.sample_rate / 1000} kHz` : "", voice.bytes ? size(voice.bytes) : "", voice.default ? "default" : ""];
+  const facts = [voice.language_name, voice.sample_rate ? `${voice.sample_rate / 1000} kHz` : "", voice.bytes ? size(voice.bytes) : "", voice.consent ? `consent ${voice.consent}` : "", voice.default ? "default" : ""];
   return (
     <li class="voice-card" data-voice={voice.id}>
       <button type="button" class="primary round small" aria-label={mine ? `Stop ${voice.name}` : `Hear ${voice.name}`} onClick={() => (mine ? stop() : hearVoice(voice.id))}>

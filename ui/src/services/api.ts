@@ -1,6 +1,6 @@
 /** The server's HTTP API. Every address is relative, so that the page works below any path. */
 import type {
-  Engine, InitialData, Listed, Params, Peaks, Plan, Resource, SegmentPage, Session, SettingSection, Status, Voice,
+  Dictionary, Engine, InitialData, Listed, Params, Peaks, Plan, Resource, SegmentPage, Session, SettingSection, Status, Voice, Word,
 } from "./types";
 
 /** The server said no; `status` 0: it was not reached at all. */
@@ -10,6 +10,8 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly retryAfter: number | null = null,
+    /** What is wrong, as a JSON pointer into the body. */
+    readonly pointer: string | null = null,
   ) {
     super(message);
   }
@@ -32,14 +34,14 @@ export interface Call {
 }
 
 async function send(path: string, call: Call): Promise<Response> {
-  const isForm = call.body instanceof FormData;
-  const json = call.body === undefined || isForm ? undefined : JSON.stringify(call.body);
+  const isWhole = call.body instanceof FormData || call.body instanceof Blob;
+  const json = call.body === undefined || isWhole ? undefined : JSON.stringify(call.body);
   const headers = { ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...call.headers };
   try {
     return await fetch(path, {
       method: call.method ?? "GET",
       headers,
-      body: isForm ? (call.body as FormData) : (json ?? null),
+      body: isWhole ? (call.body as FormData | Blob) : (json ?? null),
       signal: call.signal ?? null,
     });
   } catch (error) {
@@ -49,10 +51,11 @@ async function send(path: string, call: Call): Promise<Response> {
 }
 
 export async function problemOf(answer: Response): Promise<ApiError> {
-  const body: { detail?: unknown; code?: string } = await answer.json().catch(() => ({}));
+  const body: { detail?: unknown; code?: string; errors?: { pointer?: string }[] } = await answer.json().catch(() => ({}));
   const detail = typeof body.detail === "string" ? body.detail : `The server answered ${answer.status}.`;
   const wait = Number(answer.headers.get("Retry-After"));
-  return new ApiError(answer.status, body.code ?? "http_error", detail, Number.isFinite(wait) && wait > 0 ? wait : null);
+  const retryAfter = Number.isFinite(wait) && wait > 0 ? wait : null;
+  return new ApiError(answer.status, body.code ?? "http_error", detail, retryAfter, body.errors?.[0]?.pointer ?? null);
 }
 
 async function json<T>(path: string, call: Call = {}): Promise<T> {
@@ -100,8 +103,9 @@ export const api = {
   renameVoice: (voice: string, name: string) =>
     json<Voice>(`voices/${id(voice)}`, { method: "PATCH", body: { name } }),
   deleteVoice: (voice: string) => json<void>(`voices/${id(voice)}`, { method: "DELETE" }),
-  async upload(kind: "reference" | "predefined_voice", files: File[]): Promise<UploadAnswer> {
+  async upload(kind: "reference" | "predefined_voice", files: File[], consent: boolean): Promise<UploadAnswer> {
     const form = new FormData();
+    if (consent) form.append("consent", "true");
     for (const file of files) form.append("files", file);
     const answer = await send(`upload_${kind}`, { method: "POST", body: form });
     const problem = answer.clone();
@@ -143,6 +147,11 @@ export const api = {
     }
     return json(`tts?${query}`);
   },
+
+  dictionary: () => json<Dictionary>("dictionary"),
+  addWords: (entries: Word[]) => json<Dictionary>("dictionary", { method: "PATCH", body: { entries } }),
+  removeWord: (word: string) => json<Dictionary>(`dictionary/${id(word)}`, { method: "DELETE" }),
+  importWords: (lexicon: File) => json<Dictionary>("dictionary/import", { method: "POST", body: lexicon }),
 
   settings: () => json<{ file: string; sections: SettingSection[] }>("settings"),
   saveSettings: (changes: Record<string, unknown>) =>

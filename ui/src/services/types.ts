@@ -61,6 +61,9 @@ export interface Segment {
   end: number;
   chars: number;
   boundary: string;
+  voice: string;
+  pause_before_seconds: number | null;
+  speed: number;
   attempt: number;
   failures: number;
   variant: number;
@@ -93,8 +96,23 @@ export interface Voice {
   language_name: string | null;
   sample_rate: number | null;
   bytes: number | null;
+  consent: "given" | "unknown" | null;
   default: boolean;
   editable: boolean;
+}
+
+/** How a word is spoken. */
+export interface Word {
+  word: string;
+  say?: string;
+  ipa?: string;
+  language?: string;
+  match_case?: boolean;
+}
+
+export interface Dictionary {
+  entries: Word[];
+  warnings: string[];
 }
 
 export interface Control {
@@ -108,6 +126,7 @@ export interface Control {
 export interface Engine {
   name: string;
   active: boolean;
+  offered: boolean;
   state: string | null;
   can_clone: boolean | null;
   controls: Control[];

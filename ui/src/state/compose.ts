@@ -1,11 +1,11 @@
 /** What is to be spoken, and how: the only owner of the draft and its parameters. */
 import { computed, effect, signal } from "@preact/signals";
-import { api } from "../services/api";
+import { api, ApiError } from "../services/api";
 import { plainOfMarkdown } from "../services/format";
 import { draft, storage } from "../services/storage";
-import type { Params, Plan, Preset } from "../services/types";
+import type { Engine, Params, Plan, Preset, Voice } from "../services/types";
 import { attempt, toast } from "./messages";
-import { engine, initial, predefined } from "./server";
+import { engine as active, engines, initial, predefined } from "./server";
 
 /** The text lives in the textarea: copying megabytes at every key would freeze the page. Only its length is a signal. */
 let field: HTMLTextAreaElement | null = null;
@@ -13,10 +13,25 @@ export const chars = signal(0);
 export const params = signal<Params>(storage.params());
 export const plan = signal<Plan | null>(null);
 export const planning = signal(false);
+/** What is wrong with the text, such as a voice in it that there is none of. */
+export const wrong = signal<string | null>(null);
 /** The plan stands for a part of the text, so many times smaller. */
 export const planScale = signal(1);
 export const ownPresets = signal<Preset[]>(storage.presets());
 export const presets = computed<Preset[]>(() => [...ownPresets.value, ...(initial.value?.presets ?? [])]);
+
+/** The engine that is to speak: the one chosen here, else the active one. */
+export const engine = computed<Engine | null>(() => engines.value.find((one) => one.name === params.value["engine"]) ?? active.value);
+/** Its voices. */
+export const speakers = computed<Voice[]>(() =>
+  predefined.value.filter((one) => !one.engine || !engine.value || one.engine === engine.value.name),
+);
+/** The voice that is to speak, however it was named. */
+export const voice = computed<Voice | null>(() => {
+  const wanted = params.value["predefined_voice_id"];
+  const all = speakers.value;
+  return all.find((one) => one.filename === wanted || one.id === wanted) ?? all.find((one) => one.default) ?? all[0] ?? null;
+});
 
 const PLAN_MS = 500;
 const PLAN_CHARS = 60_000;
@@ -64,7 +79,7 @@ function replan(): void {
   clearTimeout(planTimer);
   asked?.abort();
   if (chars.value === 0) {
-    plan.value = null;
+    plan.value = wrong.value = null;
     planning.value = false;
     return;
   }
@@ -79,9 +94,13 @@ async function askForPlan(): Promise<void> {
   try {
     const found = part.trim() ? await api.plan({ ...request(part), seed: 1 }, mine.signal) : null;
     plan.value = found;
+    wrong.value = null;
     planScale.value = part.length ? whole.length / part.length : 1;
-  } catch {
-    if (!mine.signal.aborted) plan.value = null;
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    plan.value = null;
+    const isMarkup = error instanceof ApiError && error.pointer === "/text" && part.length === whole.length;
+    wrong.value = isMarkup ? error.message : null;
   }
   if (asked === mine) planning.value = false;
 }
@@ -94,8 +113,6 @@ export function value(name: string): Params[string] {
   switch (name) {
     case "voice_mode":
       return "predefined";
-    case "predefined_voice_id":
-      return (predefined.value.find((voice) => voice.default) ?? predefined.value[0])?.filename ?? "";
     case "output_format":
       return data?.audio_output.format ?? "wav";
     case "language":
@@ -108,10 +125,18 @@ export function value(name: string): Params[string] {
       return 120;
     case "priority":
       return "normal";
+    case "input_type":
+      return "auto";
     default:
       return engine.value?.controls.find((control) => control.name === name)?.default ?? "";
   }
 }
+
+/** Code of the language that was chosen, "auto", or "": as configured. */
+export const language = computed<string>(() => {
+  const chosen = String(params.value["language"] ?? "");
+  return chosen === "auto" || chosen in (engine.value?.languages ?? {}) ? chosen : "";
+});
 
 /** The body that asks for a text with the parameters as they are. */
 export function request(of: string): Params {
@@ -126,13 +151,10 @@ export function request(of: string): Params {
     priority: value("priority"),
   };
   if (clone) body["reference_audio_filename"] = value("reference_audio_filename") || null;
-  else {
-    const voice = String(value("predefined_voice_id"));
-    const there = predefined.value.some((one) => one.filename === voice || one.id === voice);
-    body["predefined_voice_id"] = there || predefined.value.length === 0 ? voice || null : null;
-  }
-  const language = params.value["language"];
-  if (typeof language === "string" && language) body["language"] = language;
+  else body["predefined_voice_id"] = voice.value?.filename ?? null;
+  if (engines.value.length > 1 && engine.value) body["engine"] = engine.value.name;
+  if (value("input_type") !== "auto") body["input_type"] = value("input_type");
+  if (language.value) body["language"] = language.value;
   for (const control of engine.value?.controls ?? []) body[control.name] = value(control.name);
   return body;
 }

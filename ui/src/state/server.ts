@@ -1,11 +1,14 @@
-/** What the server is and offers: who we are to it, its engine, voices, presets. */
+/** What the server is and offers: who we are to it, its engines, voices, presets. */
 import { computed, signal } from "@preact/signals";
 import { api, ApiError } from "../services/api";
 import type { Engine, InitialData, Session, Voice } from "../services/types";
 
 export const session = signal<Session | null>(null);
 export const initial = signal<InitialData | null>(null);
-export const engine = signal<Engine | null>(null);
+/** Those that can be spoken with. */
+export const engines = signal<Engine[]>([]);
+/** The active one: who names none gets it. */
+export const engine = computed(() => engines.value.find((one) => one.active) ?? null);
 export const voices = signal<Voice[]>([]);
 /** Events come as they happen. */
 export const live = signal(true);
@@ -29,8 +32,20 @@ export async function loadVoices(): Promise<void> {
   voices.value = await api.voices();
 }
 
+const STARTING_MS = 2_000;
+let starting: number | undefined;
+
 export async function loadEngine(): Promise<void> {
-  engine.value = (await api.engines()).find((one) => one.active) ?? null;
+  const before = engines.value.filter(isStarting).length;
+  engines.value = (await api.engines()).filter((one) => one.active || one.offered);
+  if (engines.value.filter(isStarting).length < before) await loadVoices();
+  clearTimeout(starting);
+  if (engines.value.some(isStarting)) starting = window.setTimeout(() => void loadEngine().catch(() => undefined), STARTING_MS);
+}
+
+/** It has not said yet what it can do. */
+function isStarting(one: Engine): boolean {
+  return one.can_clone === null && one.state === "starting";
 }
 
 /** Everything the page needs before it can be used. */
