@@ -70,6 +70,7 @@ class _Chatterbox:
             device=self._device,
             languages=variant.languages,
             sample_rate=RATE,
+            reads_digits=False,
             min_clip_s=variant.min_clip_s,
             processes=torch.cuda.device_count() if self._device.startswith("cuda") else None,
         )

@@ -86,6 +86,7 @@ class PocketEngine:
             controls=(_SPEED, _TEMPERATURE),
             languages=tuple(LANGUAGES),
             sample_rate=RATE,
+            reads_digits=False,
         )
 
     def voices(self) -> Sequence[Voice]:
