@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bench._rows import Outcome, Row, median, spread
 from bench._servers import TONE, rhapsode
@@ -15,6 +16,8 @@ from tests.postgres import Postgres, running_postgres
 PAIRS_S = 1000
 SEGMENTS_S = 300
 JOBS = 50
+CLIENTS = 10
+"""That queue them at once."""
 
 
 async def _pairs(postgres: Postgres, count: int) -> float:
@@ -32,7 +35,8 @@ def _end_to_end(setup: Setup, postgres: Postgres, segments: int, number: int) ->
         client = server.client()
         texts = [text_of_segments(segments, 1000 * number + job) for job in range(JOBS)]
         begun = time.perf_counter()
-        ids = [client.enqueue(text) for text in texts]
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            ids = list(clients.map(lambda text: server.client().enqueue(text), texts))
         for job_id in ids:
             client.done(job_id, 0.1)
         return JOBS * segments / (time.perf_counter() - begun)

@@ -72,7 +72,7 @@ async def _rate(fleet: Fleet, engine: str, voice: str, texts: Sequence[str]) -> 
 
 
 async def _compare(setup: Setup, engine: str, voice: str) -> dict[str, list[float]]:
-    texts = spoken(planned(prose(setup.size(6_000, 1_500)))) if engine == "piper" else _SAME * setup.size(40, 10)
+    texts = spoken(planned(prose(setup.size(3_000, 1_500)))) if engine == "piper" else _SAME * setup.size(20, 10)
     found: dict[str, list[float]] = {"local": [], "ray": []}
     async with _fleets(engine, setup.folder) as (local, ray):
         arms: dict[str, Fleet] = {"local": local, "ray": ray}

@@ -172,7 +172,7 @@ def effective(loaded: Loaded) -> dict[str, Any]:
 
 def without_password(url: str) -> str:
     """The address of a database, fit to be shown."""
-    return re.sub(r"(?<=//)([^:/@]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", re.sub(r"(?<=//)([^:/@]*):[^@]*@", r"\1:***@", url))
 
 
 def env_name(key: str) -> str:
@@ -365,6 +365,8 @@ def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[st
             reason = "should be a path"
         entry = given.get("__".join([key, *place[2:]]), given.get(key))
         key, value = ".".join(place), problem["input"] if len(place) > 2 else entry and entry.value
+        if isinstance(value, str) and "//" in value:
+            value = without_password(value)
         yield f"{key} = {_show(value)} ({entry.origin}): {reason}" if entry else f"{key}: {reason}"
 
 

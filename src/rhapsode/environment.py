@@ -24,7 +24,7 @@ from rhapsode.errors import EngineError, InvalidInput
 
 PACKAGE = "rhapsode"
 FOLDER = "engines"
-WORKER_NEEDS = ("av", "msgspec", "numpy")
+WORKER_NEEDS = ("av", "msgspec", "numpy", "soxr")
 """What ``rhapsode.fleet.worker`` imports. Without versions: the engine's libraries may ask for old ones."""
 _DRAFT, _OLD = ".part", ".old"
 _STAMP = "rhapsode-engine.json"

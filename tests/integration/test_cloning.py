@@ -180,3 +180,4 @@ async def test_the_engine_says_what_it_can(server: Server) -> None:
     (engine,) = [one for one in (await server.http.get("/engines")).json()["engines"] if one["active"]]
     assert (engine["name"], engine["can_clone"], engine["determinism"]) == ("pocket", True, "seeded")
     assert {control["name"] for control in engine["controls"]} == {"speed_factor", "temperature"}
+    assert not engine["reads_digits"], "numbers are written in words for it, in all languages"

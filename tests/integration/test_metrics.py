@@ -102,7 +102,8 @@ async def test_openmetrics_when_it_is_asked_for(server: Server) -> None:
 
 async def test_two_servers_in_one_process_count_apart(server: Server, tmp_path: Path) -> None:
     async with serving(settings_for(tmp_path / "other")) as other:
-        await server.http.post("/tts", json={"text": "Hello."})
+        answer = await server.http.post("/tts", json={"text": "Hello."})
+        await server.until(answer.headers["x-job-id"], "completed")
         assert value(await samples(server), "rhapsode_jobs_ended_total", status="completed") == 1
         assert value(await samples(other), "rhapsode_jobs_ended_total", status="completed") == 0
 

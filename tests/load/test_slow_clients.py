@@ -19,7 +19,7 @@ LONG_SECONDS = 120.0
 MOST_BYTES = 400_000_000
 """Growth for all of them together: pieces of files that wait to be sent, what was received, and most of all what encoding for twenty
 live listeners at once leaves with the allocator."""
-SLOWEST_S = 8.0
+SLOWEST_S = 30.0
 
 
 @pytest.mark.timeout(120)

@@ -1,5 +1,6 @@
 """Settings: precedence, old files, warnings, errors, paths, and that the docs tell the truth."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from rhapsode.config import Loaded, default_data_dir, effective, env_name, load_settings
+from rhapsode.config_file import ConfigFile
 from rhapsode.errors import ConfigError
 from rhapsode.settings import Settings, sections
 from rhapsode.settings_doc import describe_settings, settings_markdown
@@ -337,6 +339,21 @@ def test_effective_shows_what_is_in_force_with_paths_as_written(tmp_path: Path) 
     }  # fmt: skip
     for section, keys in required.items():
         assert all(shown[section][key] is not None for key in keys), section
+
+
+def test_a_password_is_never_shown_and_never_overwritten(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@db.local/tts?password=hunter2&sslmode=require"
+    text = f"ledger:\n  url: {url}\n  node: one\n"
+    file = ConfigFile(load(tmp_path, text))
+    view = file.view()
+    assert view["ledger"]["url"] == "postgresql://me:***@db.local/tts?password=***&sslmode=require"
+    assert "hunter2" not in json.dumps(view)
+    file.save({"ledger": view["ledger"], "ui": {"title": "Mine"}})  # as a page sends back what it was shown
+    assert url in file.path.read_text(encoding="utf-8")
+    assert (file.loaded.settings.ledger.url, file.loaded.settings.ui.title) == (url, "Mine")
+    with pytest.raises(ConfigError, match=r"ledger\.url = ") as refused:
+        load(tmp_path, text.replace("postgresql:", "mysql:"))
+    assert "hunter2" not in str(refused.value)
 
 
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ async def history(
         priority=_priority(priority),
         batch_id=batch_id,
     )
+    await ctx.service.shop.early.stored()
     page = await ctx.service.shop.ledger.list_jobs(wanted, read_cursor(cursor) if cursor else None, limit)
     following = cursor_of(*page.behind) if page.behind else None
     root = root_of(request)

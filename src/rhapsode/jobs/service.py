@@ -39,7 +39,7 @@ from rhapsode.jobs.stored import drop
 from rhapsode.jobs.webhook_service import WebhookService
 from rhapsode.ledger.base import NewJob
 from rhapsode.logs import log_also_about
-from rhapsode.model import LOCAL, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
+from rhapsode.model import LOCAL, NO_LIMITS, Caller, Job, Priority, SpeechRequest, VoiceMode, is_job_id, new_job_id
 from rhapsode.settings import Settings
 from rhapsode.text.plan import WINDOW, PlanBatch
 
@@ -98,6 +98,8 @@ class JobService:
             Unavailable: Too many unfinished jobs.
         """
         self.require_room(1)
+        if caller.limits != NO_LIMITS:
+            await self.shop.early.stored()  # it counts
         resolved, described = await self.resolve(body, caller, Priority.INTERACTIVE if attached else Priority.NORMAL)
         # a job that ends with its waiter is another request than one that stays
         fingerprint = f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else ""
