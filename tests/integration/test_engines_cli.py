@@ -35,10 +35,10 @@ def test_engines_are_listed_with_what_there_is_to_do(tmp_path: Path) -> None:
 
 def test_the_environment_of_the_checks_was_made_by_the_command_and_fits() -> None:
     assert environment.interpreters(POCKET.parents[1]) == {"pocket": POCKET / "bin" / "python"}
-    code = "import rhapsode, sys; print(rhapsode.__file__, sys.prefix)"
+    code = "import rhapsode, sys; print(rhapsode.__file__, sys.prefix, sep='\\n')"
     seen = subprocess.run(
         [POCKET / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    ).stdout.splitlines()
     assert Path(seen[0]).parent == ROOT / "src" / "rhapsode", "an editable installation stays one"
     assert Path(seen[1]) == POCKET
 
