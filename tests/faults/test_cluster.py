@@ -17,6 +17,8 @@ from tests.postgres import running_postgres
 PATIENCE_S = 40.0
 SOME = 4
 """Segments that are spoken between two faults."""
+SPOKEN_S = 15.0
+"""What those may take on a machine that has other things to do as well."""
 
 
 def server(folder: Path, name: str, cluster: RayCluster, database: str, buckets: Buckets) -> ServerProcess:
@@ -96,7 +98,7 @@ async def _lose_all(nodes: Nodes, cluster: RayCluster, folder: Path) -> None:
         await owner.kill()
         began = time.monotonic()
         await go_on(second, job_id)
-        assert time.monotonic() - began < ADOPTED_S
+        assert time.monotonic() - began < ADOPTED_S + SPOKEN_S
 
         await asyncio.to_thread(nodes.postgres.stop, signal.SIGQUIT)
         await second.until(job_id, lambda status: status["waiting_for"] == "database")

@@ -49,6 +49,7 @@ async def fill(server: ServerProcess) -> None:
         )
         for table in ("job_texts", "segments", "events"):
             copy(table, [{"job_id": one} for one in ids])
+        connection.execute("UPDATE marks SET newest_pos = (SELECT max(pos) FROM events)")
         connection.commit()
 
 

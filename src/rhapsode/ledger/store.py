@@ -151,6 +151,9 @@ class Store:
                 return once()
             except ConnectionStale:  # reading twice harms nobody
                 return once()
+            except sa.exc.OperationalError as error:  # a disk that failed for a moment; one that is broken fails again
+                log.warning("The ledger could not be read (%s); reading again", error.orig)
+                return once()
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
