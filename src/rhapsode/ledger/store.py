@@ -152,7 +152,8 @@ class Store:
             except ConnectionStale:  # reading twice harms nobody
                 return once()
             except sa.exc.OperationalError as error:  # a disk that failed for a moment; one that is broken fails again
-                log.warning("The ledger could not be read (%s); reading again", error.orig)
+                name = getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)
+                log.warning("The ledger could not be read (%s: %s); reading again", name, error.orig)
                 return once()
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
