@@ -9,7 +9,7 @@ import schemathesis
 from schemathesis import Case, GenerationMode, HookContext
 
 KNOWN: dict[str, list[str]] = json.loads(os.environ["RHAPSODE_KNOWN_IDS"])
-"""By name; the last job is a long one that is being spoken."""
+"""By name; the last job is one that is still being spoken."""
 _LISTENING = ("/tts/{job_id}/audio", "/tts/{job_id}/events")
 """Answers that last as long as their job."""
 _CHOOSE = random.Random(1)

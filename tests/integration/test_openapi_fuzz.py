@@ -33,7 +33,7 @@ async def known_ids(server: ServerProcess) -> dict[str, list[str]]:
         await client.ended(done)
         cancelled = await client.enqueue(text="Slow. " * 2_000, predefined_voice_id="tone-slow")
         await client.http.delete(f"/tts/{cancelled}")
-        running = await client.enqueue(text="Slow. " * 50_000, predefined_voice_id="tone-slow", priority="batch")
+        running = await client.enqueue(text="Slow. " * 3_000, predefined_voice_id="tone-slow", priority="batch")
         batch = await client.http.post("/tts/batch", json={"requests": [{"custom_id": "a", "text": "Hello."}]})
         hook = await client.http.post("/webhooks", json={"url": "https://example.com/hook"})
         return {
