@@ -68,9 +68,14 @@ def _check_shown(job_id: str, shown: list[dict[str, Any]], may_fall: bool) -> No
 
 def check_ledger(ledger: LedgerFile) -> None:
     """The file is whole, its rows agree with each other, events have no gaps, nothing finished was begun again."""
+    ledger.check_events()
+    with ledger.snapshot() as moment:
+        _check_moment(moment)
+
+
+def _check_moment(ledger: LedgerFile) -> None:
     assert [row.integrity_check for row in ledger.rows("PRAGMA integrity_check")] == ["ok"]
     assert not ledger.rows("PRAGMA foreign_key_check")
-    ledger.check_events()
     for job in ledger.rows("SELECT * FROM jobs WHERE NOT deleted"):
         segments = ledger.segments(job.id)
         done = [segment for segment in segments if segment.status == "done"]

@@ -7,8 +7,8 @@ import signal
 import sqlite3
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -270,12 +270,26 @@ class LedgerFile:
     """Reads a ledger's file without writing to it, whether a server runs or not."""
 
     path: Path
+    connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator["LedgerFile"]:
+        """The same, as it is at one moment, while a server goes on writing."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            yield LedgerFile(self.path, connection)
 
     def rows(self, query: str, *parameters: object) -> list[Row]:
         """What an SQL query gives."""
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as connection:
-            connection.row_factory = sqlite3.Row
+        if self.connection is not None:
+            return [Row(dict(row)) for row in self.connection.execute(query, parameters)]
+        with closing(self._connect()) as connection:
             return [Row(dict(row)) for row in connection.execute(query, parameters)]
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)
+        connection.row_factory = sqlite3.Row
+        return connection
 
     def job(self, job_id: str) -> Row:
         """A job's row."""
@@ -294,9 +308,10 @@ class LedgerFile:
 
     def check_events(self) -> None:
         """Each job's events are numbered without gaps and end with at most one end per run."""
-        for job in self.rows("SELECT * FROM jobs WHERE NOT deleted"):
-            events = self.events(job.id)
-            assert [event.seq for event in events] == list(range(1, job.event_seq + 1))
+        with self.snapshot() as moment:
+            jobs = [(job, moment.events(job.id)) for job in moment.rows("SELECT * FROM jobs WHERE NOT deleted")]
+        for job, events in jobs:
+            assert [event.seq for event in events] == list(range(1, job.event_seq + 1)), (job, events)
             ends = [e for e in events if e.type in ("job.completed", "job.failed", "job.cancelled")]
             assert len(ends) == job.run - (job.status in ("queued", "running")), [e.type for e in ends]
             if job.status in ("completed", "failed", "cancelled"):

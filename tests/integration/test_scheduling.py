@@ -48,7 +48,7 @@ async def test_two_hundred_jobs_complete_in_order_within_the_cap(tmp_path: Path)
         assert len(service.scheduler.order) == len(service.scheduler.overview) == 0
         place = {job_id: n for n, job_id in enumerate(log.ids)}
         by_age = sorted(jobs, key=lambda job: job.created_at)
-        assert all(abs(place[job.id] - n) < 40 for n, job in enumerate(by_age))
+        assert max(abs(place[job.id] - n) for n, job in enumerate(by_age)) < 64, "at most those begin that are active"
 
 
 async def test_short_work_is_served_though_the_cap_is_full_of_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
