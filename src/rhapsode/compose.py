@@ -58,6 +58,7 @@ def fleet_options(settings: Settings) -> LocalFleetOptions:
         bulk_threads=fleet.bulk_threads,
         express_threads=None if fleet.express_threads < 0 else fleet.express_threads or layout.express_threads,
         nice=fleet.nice,
+        takes_dir=_takes_folder(settings),
         python=fleet.python or sys.executable,
         interpreters=partial(interpreters, settings.data_dir),
         start_timeout_s=fleet.start_timeout_sec,
@@ -136,27 +137,23 @@ def blob_stores(settings: Settings) -> tuple[BlobStore, BlobStore, BlobStore]:
     Raises:
         ConfigError: A bucket is named, and the extra for it is not installed.
     """
-    if settings.blobs.url.startswith("file://"):
-        shared = Path(settings.blobs.url.removeprefix("file://"))
-        shared.mkdir(parents=True, exist_ok=True)
-        return (
-            LocalBlobs(shared / "takes"),
-            LocalBlobs(shared / "renditions", fan_out=False),
-            LocalBlobs(shared / "results", fan_out=False),
-        )
-    if not settings.blobs.url:
-        return (
-            LocalBlobs(settings.data_dir / "takes"),
-            LocalBlobs(settings.data_dir / "renditions", fan_out=False),
-            LocalBlobs(settings.job_queue.output_path, fan_out=False),
-        )
+    if (folder := _takes_folder(settings)) is not None:
+        results = folder.parent / "results" if settings.blobs.url else settings.job_queue.output_path
+        renditions = folder.parent / "renditions"
+        return LocalBlobs(folder), LocalBlobs(renditions, fan_out=False), LocalBlobs(results, fan_out=False)
     s3 = load_extra("rhapsode.blobs.s3", "s3", f"blobs.url = {settings.blobs.url}")
     options = s3.S3Options(settings.blobs.url, settings.blobs.endpoint, settings.blobs.region)
     scratch = settings.data_dir / "uploads"
-    takes, renditions, results = (
-        s3.S3Blobs(options, folder, scratch / folder) for folder in ("takes", "renditions", "results")
-    )
-    return takes, renditions, results
+    stores = [s3.S3Blobs(options, folder, scratch / folder) for folder in ("takes", "renditions", "results")]
+    return stores[0], stores[1], stores[2]
+
+
+def _takes_folder(settings: Settings) -> Path | None:
+    """Where takes lie as files, so that workers of this machine can store them; None: they lie elsewhere."""
+    url = settings.blobs.url
+    if url and not url.startswith("file://"):
+        return None
+    return (Path(url.removeprefix("file://")) if url else settings.data_dir) / "takes"
 
 
 def load_extra(module: str, extra: str, setting: str) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rhapsode.blobs.base import TEMP_PREFIX
 from rhapsode.blobs.local import LocalBlobs
+from rhapsode.durable import TEMP_PREFIX
 from rhapsode.errors import StorageFull
 from tests.contract.test_blobs import NAME, names
 

@@ -21,7 +21,7 @@ BUSY = 5
 """Unfinished jobs that clients keep the server with."""
 ORPHANS_S = 30.0
 """Workers are being born all the time, on a machine with no time for them."""
-POINTS = ("ledger.written", "ledger.committed", "plan.made", "take.rendered", "take.written", "take.stored")
+POINTS = ("ledger.written", "ledger.committed", "plan.made", "take.rendered", "take.stored")
 ENDS = ("result.joined", "result.adopted", "job.stored")
 SETTINGS: Mapping[str, Any] = {
     "fleet": {"heartbeat_timeout_sec": 2},

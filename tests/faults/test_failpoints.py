@@ -6,7 +6,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.faults.checker import check_files, check_undisturbed
+from tests.faults.checker import check, check_files, check_undisturbed
 from tests.faults.conftest import MakeServer
 from tests.faults.harness import Client, ServerProcess
 
@@ -16,7 +16,6 @@ POINTS = (
     "ledger.committed:3",
     "plan.made",
     "take.rendered:2",
-    "take.written:2",
     "take.stored",
     "result.joined",
     "result.adopted",
@@ -97,4 +96,17 @@ async def test_workers_that_die_at_their_third_segment_charge_it_and_go_on(make_
     failed = server.ledger.events(job_id, "segment.failed")
     assert failed
     assert all("signal 9" in event.data["error"] for event in failed)
+    assert await check_undisturbed(server, make_server("undisturbed")) == 1
+
+
+async def test_a_take_that_a_worker_died_of_storing_is_stored_by_the_server(make_server: MakeServer) -> None:
+    server = make_server(**EARLY)
+    await server.start("worker.written:3")
+    async with server.client() as client:
+        job_id = await client.enqueue(**body(7) | {"text": str(body(7)["text"]) * 3})
+        await client.ended(job_id)
+        assert "signal 9" in server.log
+        assert await server.stop() == 0
+    check(server)
+    await check_files(server)
     assert await check_undisturbed(server, make_server("undisturbed")) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import os
 import random
 import shlex
@@ -69,6 +70,73 @@ def sabotaged(engine, request):
     return render(engine, request)
 w.render = sabotaged
 """
+
+
+KILLED_STORING = """
+def put(path, data, point):
+    os.kill(os.getpid(), 9)
+w.put = put
+"""
+PAUSED_STORING = """
+import time
+put = w.put
+def slowly(path, data, point):
+    time.sleep(0.3)
+    put(path, data, point)
+w.put = slowly
+"""
+
+
+async def stored(fleet: LocalFleet, text: str = "Hello there.") -> tuple[str, bool]:
+    rendered = await fleet.synthesise("bulk-0", dataclasses.replace(task(text), store=True))
+    assert rendered.stored is not None
+    return rendered.take.digest, await rendered.stored
+
+
+async def test_a_worker_stores_takes_only_when_it_may(tmp_path: Path) -> None:
+    takes = tmp_path / "takes"
+    takes.mkdir()
+    fleet = fleet_of(tmp_path, takes_dir=takes)
+    async with running(fleet):
+        assert (await fleet.synthesise("bulk-0", task("Nobody keeps this."))).stored is None
+        digest, done = await stored(fleet)
+        assert done
+        assert hashlib.sha256((takes / digest[:2] / digest).read_bytes()).hexdigest() == digest
+    assert [path.name for path in takes.rglob("*") if path.is_file()] == [digest]
+    fleet = fleet_of(tmp_path)
+    async with running(fleet):
+        rendered = await fleet.synthesise("bulk-0", dataclasses.replace(task(), store=True))
+        assert rendered.stored is None
+
+
+async def test_a_take_that_a_worker_cannot_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fleet = fleet_of(tmp_path, takes_dir=tmp_path / "file")
+    async with running(fleet):
+        assert not (await stored(fleet))[1]
+        assert not (await stored(fleet, "And the worker lives."))[1]
+        assert fleet.deaths == 0
+
+
+async def test_a_worker_that_dies_while_it_stores_has_not_stored(tmp_path: Path) -> None:
+    python = interpreter(tmp_path, KILLED_STORING)
+    fleet = fleet_of(tmp_path, python=python, takes_dir=tmp_path / "takes")
+    async with running(fleet) as changes:
+        assert not (await stored(fleet))[1]
+        await changes.until(lambda: fleet.deaths == 1)
+
+
+async def test_a_worker_that_is_told_to_stop_stores_first(tmp_path: Path) -> None:
+    python = interpreter(tmp_path, PAUSED_STORING)
+    (tmp_path / "takes").mkdir()
+    fleet = fleet_of(tmp_path, python=python, takes_dir=tmp_path / "takes")
+    async with running(fleet):
+        rendered = await fleet.synthesise("bulk-0", dataclasses.replace(task(), store=True))
+        assert rendered.stored is not None
+        assert fleet.free_slots(), "the slot does not wait for the disk"
+        await fleet.unload()
+        assert await rendered.stored
+    assert (tmp_path / "takes" / rendered.take.digest[:2] / rendered.take.digest).is_file()
 
 
 async def test_twenty_kills_at_random_moments_charge_the_segment_in_flight_and_nothing_else(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ from typing import Protocol
 
 from rhapsode.errors import BlobError
 
-TEMP_PREFIX = ".tmp-"
-"""Of files that are being written; what a crash leaves behind is found by it."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{2,199}")
 
 

@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from rhapsode.blobs.base import NAME, TEMP_PREFIX, BlobStat, BlobStore, checked_name
+from rhapsode.blobs.base import NAME, BlobStat, BlobStore, checked_name
+from rhapsode.durable import TEMP_PREFIX, draft_of, fanned, names_kept, put
 from rhapsode.errors import BlobError, StorageFull
-from rhapsode.failpoints import failpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,43 +113,33 @@ class LocalBlobs(BlobStore):
     def _path(self, name: str) -> Path:
         """Where ``name`` lies."""
         checked_name(name)
-        return self._root / name[:2] / name if self._fan_out else self._root / name
+        return fanned(self._root, name) if self._fan_out else self._root / name
 
     def _put(self, path: Path, data: bytes) -> None:
         with self._explain_full(path):
-            if (there := _stat(path)) and there.st_size == len(data):
-                os.utime(path)  # it is wanted again: too young for orphan collection
-            else:
-                with self._draft(path) as draft:
-                    with draft.open("xb") as file:
-                        file.write(data)
-                        _sync(file)
-                    failpoint("take.written")
-                    draft.replace(path)
-            _sync_folder(path.parent)
+            put(path, data, "take.written")
 
     def _adopt(self, source: Path, path: Path) -> None:
-        with self._explain_full(path):
+        with self._explain_full(path), names_kept(path.parent):
             try:
                 with source.open("rb") as file:
-                    _sync(file)
+                    os.fsync(file.fileno())
             except FileNotFoundError as error:
                 raise BlobError(f"There is no file {source} to store as {path.name}.") from error
-            self._make_folder(path.parent)
             try:
                 source.replace(path)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
                 self._move(source, path)
-            _sync_folder(path.parent)
 
     def _move(self, source: Path, path: Path) -> None:
         """Take over a file from another file system."""
-        with self._draft(path) as draft:
+        with draft_of(path) as draft:
             with source.open("rb") as old, draft.open("xb") as new:
                 shutil.copyfileobj(old, new, 1 << 20)
-                _sync(new)
+                new.flush()
+                os.fsync(new.fileno())
             draft.replace(path)
         source.unlink()
 
@@ -171,16 +161,6 @@ class LocalBlobs(BlobStore):
         return file
 
     @contextmanager
-    def _draft(self, path: Path) -> Iterator[Path]:
-        """A temporary name beside ``path``; gone when writing fails."""
-        self._make_folder(path.parent)
-        draft = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
-        try:
-            yield draft
-        finally:
-            draft.unlink(missing_ok=True)
-
-    @contextmanager
     def _explain_full(self, path: Path) -> Iterator[None]:
         try:
             yield
@@ -188,12 +168,6 @@ class LocalBlobs(BlobStore):
             if error.errno not in _NO_SPACE:
                 raise
             raise StorageFull(f"The disk that holds {self._root} is full: {path.name} was not stored.") from error
-
-    def _make_folder(self, folder: Path) -> None:
-        """Make a fan-out folder durably; its name must survive as well as what is in it."""
-        if not folder.exists():
-            folder.mkdir(exist_ok=True)
-            _sync_folder(self._root)
 
     def _files(self, pattern: re.Pattern[str], before: float) -> Iterator[Path]:
         """Files with such a name, last written before that time."""
@@ -218,18 +192,3 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
-
-
-def _sync(file: BinaryIO) -> None:
-    """Make what was written durable."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,7 +20,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from rhapsode.blobs.base import NAME, TEMP_PREFIX, BlobStat, BlobStore, checked_name
+from rhapsode.blobs.base import NAME, BlobStat, BlobStore, checked_name
+from rhapsode.durable import TEMP_PREFIX
 from rhapsode.errors import BlobError, ConfigError, RhapsodeError, StorageAway
 
 _PIECE = 4 * 1024 * 1024

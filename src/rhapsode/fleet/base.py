@@ -1,6 +1,6 @@
 """The fleet contract: all workers, wherever they run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -41,6 +41,8 @@ class SynthesisTask:
     """SHA-256 of the clip whose voice is cloned; the worker finds it as ``<clips_dir>/<digest>.wav``."""
     rate: int = 0
     """Sample rate that the take shall have, Hz; 0: the voice's own."""
+    store: bool = False
+    """The worker may store the take: see :attr:`Rendered.stored`."""
 
     @property
     def warmth(self) -> tuple[str, str]:
@@ -54,6 +56,8 @@ class Rendered:
 
     take: Take
     data: bytes
+    stored: Awaitable[bool] | None = None
+    """Whether the worker has stored it durably among the takes, once that is known; None: it does not try. Raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)

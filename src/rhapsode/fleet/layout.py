@@ -42,6 +42,8 @@ class LocalFleetOptions(EngineChoice):
     """Interpreters of engines that have an environment of their own, by engine; asked at each start of a worker."""
     nice: int = 10
     """Of the bulk processes."""
+    takes_dir: Path | None = None
+    """Where the processes store takes; None: the server does."""
     python: str = sys.executable
     """Interpreter of the workers; it must have this package and the engine."""
     start_timeout_s: float = 120.0
@@ -75,6 +77,7 @@ def process_options(options: LocalFleetOptions, member: Member, seat: Seat, plac
         nice=min(EXPRESS_NICE, options.nice) if place.express else options.nice,
         heartbeat_s=options.heartbeat_s,
         clips_dir=str(options.clips_dir) if options.clips_dir else None,
+        takes_dir=str(options.takes_dir) if options.takes_dir else None,
     )
     own = None if setup.python else options.interpreters().get(member.name)
     python = setup.python or str(own or options.python)

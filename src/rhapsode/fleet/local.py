@@ -196,7 +196,7 @@ class LocalFleet(FleetLife):
             raise
         else:
             seat.deaths = 0
-            return Rendered(rendered.take, rendered.data)
+            return rendered
         finally:
             seat.place.speaking = None
             self._settle(seat)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from rhapsode.errors import DeadlineMissed, EngineError, RhapsodeError, SynthesisError, Unavailable, WorkerDied
-from rhapsode.fleet.base import SynthesisTask
+from rhapsode.fleet import base
 from rhapsode.fleet.protocol import (
     Describe,
     Described,
@@ -23,6 +23,7 @@ from rhapsode.fleet.protocol import (
     Heartbeat,
     Load,
     Loaded,
+    Message,
     ProtocolError,
     Ready,
     Rendered,
@@ -30,6 +31,7 @@ from rhapsode.fleet.protocol import (
     Request,
     Start,
     Stop,
+    Stored,
     Synthesise,
     frame,
     parse_message,
@@ -46,6 +48,7 @@ _DRAIN_S = 0.5
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 R = TypeVar("R", Ready, Described, Loaded, Rendered)
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class WorkerProcess(asyncio.Protocol):
         self._frames = Frames()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._storing: dict[int, asyncio.Future[bool]] = {}
         self._transport: asyncio.Transport | None = None
         self._reaper: asyncio.Task[None] | None = None
         self._verdict: RhapsodeError | None = None
@@ -137,7 +141,7 @@ class WorkerProcess(asyncio.Protocol):
             await self._ask(Load(next(self._ids), voice), Loaded, self._options.start_timeout_s)
             self.warm |= {voice}
 
-    async def synthesise(self, task: SynthesisTask, deadline_s: float) -> Rendered:
+    async def synthesise(self, task: base.SynthesisTask, deadline_s: float) -> base.Rendered:
         """Speak one segment within ``deadline_s`` seconds.
 
         Raises:
@@ -158,11 +162,19 @@ class WorkerProcess(asyncio.Protocol):
             task.sentence_pause_s,
             f"{clips}/{task.reference}.wav" if task.reference else None,
             rate=task.rate,
+            store=task.store and self._options.start.takes_dir is not None,
         )
-        rendered = await self._ask(request, Rendered, deadline_s)
+        stored: asyncio.Future[bool] | None = None
+        if request.store:
+            stored = self._storing[request.id] = self._loop.create_future()
+        try:
+            rendered = await self._ask(request, Rendered, deadline_s)
+        except BaseException:
+            self._storing.pop(request.id, None)
+            raise
         if task.reference:
             self.warm |= {task.reference}
-        return rendered
+        return base.Rendered(rendered.take, rendered.data, stored)
 
     async def _ask(self, request: Start | Describe | Load | Synthesise, expected: type[R], deadline_s: float) -> R:
         reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -250,16 +262,23 @@ class WorkerProcess(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def _take(self, message: Reply | Heartbeat) -> None:
+    def _take(self, message: Message) -> None:
         if isinstance(message, Heartbeat | Rendered):
             self.rss_bytes = message.rss_bytes
         if isinstance(message, Heartbeat):
             return
-        waiting = self._waiting.pop(message.id, None)
-        if waiting is None:
-            raise ProtocolError(f"an answer to request {message.id}, which was not asked")
-        if not waiting.done():
-            waiting.set_result(message)
+        if isinstance(message, Stored):
+            self._settle(self._storing, message.id, message.done)
+        else:
+            self._settle(self._waiting, message.id, message)
+
+    @staticmethod
+    def _settle(waiting: dict[int, asyncio.Future[M]], request_id: int, answer: M) -> None:
+        future = waiting.pop(request_id, None)
+        if future is None:
+            raise ProtocolError(f"an answer to request {request_id}, which was not asked")
+        if not future.done():
+            future.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker closed its end: it has exited, or is about to."""
@@ -284,6 +303,10 @@ class WorkerProcess(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(died)
         self._waiting.clear()
+        for storing in self._storing.values():
+            if not storing.done():
+                storing.set_result(False)
+        self._storing.clear()
 
     async def _wait_for_exit(self) -> None:
         """Poll, because no event for it exists on every system; the socket's end came first, so it takes a moment only."""

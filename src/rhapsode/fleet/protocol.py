@@ -1,8 +1,8 @@
 """What the parent and a worker process say to each other: typed messages in length-prefixed frames on one socket.
 
 A frame is four bytes of length (big-endian) and one message in MessagePack. Every request carries an id, and its one answer
-carries the same. Requests are answered in order, one at a time. Standard output and error are not part of this: they
-belong to libraries and go to the log.
+carries the same. Requests are answered in order, one at a time; that a take is stored is said when it is. Standard output
+and error are not part of this: they belong to libraries and go to the log.
 """
 
 import struct
@@ -35,6 +35,8 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     nice: int
     heartbeat_s: float
     clips_dir: str | None = None
+    takes_dir: str | None = None
+    """Where takes are stored that are to be; None: nowhere."""
 
 
 class Describe(msgspec.Struct, tag=True, frozen=True):
@@ -64,6 +66,8 @@ class Synthesise(msgspec.Struct, tag=True, frozen=True):
     """Path of the clip whose voice is cloned."""
     rate: int = 0
     """Sample rate that the take shall have, Hz; 0: the voice's own."""
+    store: bool = False
+    """Store the take, too. Answered once more, by Stored."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -99,6 +103,13 @@ class Rendered(msgspec.Struct, tag=True, frozen=True):
     rss_bytes: int
 
 
+class Stored(msgspec.Struct, tag=True, frozen=True):
+    """The take of this request is durable, or could not be stored; sent behind Rendered, while other requests are worked on."""
+
+    id: int
+    done: bool
+
+
 class Failed(msgspec.Struct, tag=True, frozen=True):
     """The engine failed at this request, the message says how; the worker goes on."""
 
@@ -115,10 +126,11 @@ class Heartbeat(msgspec.Struct, tag=True, frozen=True):
 
 Request = Start | Describe | Load | Synthesise | Stop
 Reply = Ready | Described | Loaded | Rendered | Failed
+Message = Reply | Stored | Heartbeat
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-_messages: msgspec.msgpack.Decoder[Reply | Heartbeat] = msgspec.msgpack.Decoder(Reply | Heartbeat)
+_messages: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 def frame(message: msgspec.Struct) -> bytearray:
@@ -151,7 +163,7 @@ def parse_request(body: bytes | memoryview) -> Request:
         raise ProtocolError(f"no request: {error}") from error
 
 
-def parse_message(body: bytes | memoryview) -> Reply | Heartbeat:
+def parse_message(body: bytes | memoryview) -> Message:
     """The worker's message in one frame.
 
     Raises:

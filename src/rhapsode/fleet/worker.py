@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ import soxr
 from rhapsode.audio.speed import MAX_FACTOR, MIN_FACTOR, stretch
 from rhapsode.audio.trim import trim_silence
 from rhapsode.audio.wav import wav_bytes
+from rhapsode.durable import fanned, put
 from rhapsode.engines.base import Engine, EngineOptions, Speech, Utterance
 from rhapsode.engines.registry import engine_class
 from rhapsode.errors import EngineError, RhapsodeError
@@ -38,6 +40,7 @@ from rhapsode.fleet.protocol import (
     Heartbeat,
     Load,
     Loaded,
+    Message,
     ProtocolError,
     Ready,
     Rendered,
@@ -45,6 +48,7 @@ from rhapsode.fleet.protocol import (
     Request,
     Start,
     Stop,
+    Stored,
     Synthesise,
     frame,
     parse_request,
@@ -57,6 +61,8 @@ _LONGEST_BASE_S = 10.0
 _LONGEST_PER_CHAR_S = 2.0
 _TELLING_CHARS = 8
 """A text shorter than this says nothing of itself, and may be a part of any word."""
+_STORERS = 2
+"""Threads that store takes, so that the engine does not wait for the disk."""
 _STRETCH_FROM = 0.002
 """Deviations from the wanted speed below this are left alone: nobody hears them, and stretching costs a little quality."""
 
@@ -84,7 +90,7 @@ class Connection:
             self._inbox = [parse_request(body) for body in self._frames.feed(data)]
         return self._inbox.pop(0)
 
-    def send(self, message: Reply | Heartbeat) -> None:
+    def send(self, message: Message) -> None:
         """Send one message. Without a parent to hear it, the process ends here."""
         data = frame(message)
         with self._sending:
@@ -245,15 +251,31 @@ def serve(connection: Connection) -> None:
         connection.send(failed(first.id, error))
         return
     connection.send(Ready(first.id))
-    while (request := connection.receive()) is not None:
-        match request:
-            case Stop() | Start():
-                return
-            case _:
-                connection.busy = True
-                reply = answer(engine, request)
-                connection.busy = False
-                connection.send(reply)
+    with ThreadPoolExecutor(_STORERS, "store") as storers:
+        while (request := connection.receive()) is not None:
+            match request:
+                case Stop() | Start():
+                    return
+                case _:
+                    connection.busy = True
+                    reply = answer(engine, request)
+                    connection.busy = False
+                    connection.send(reply)
+            if isinstance(request, Synthesise) and request.store and isinstance(reply, Rendered):
+                storers.submit(store, connection, reply, first.takes_dir)
+
+
+def store(connection: Connection, rendered: Rendered, takes_dir: str | None) -> None:
+    """Store a take among those of the server, and say whether that was done. Why not, the server finds out when it tries."""
+    try:
+        if takes_dir is None:
+            raise EngineError("there is no folder of takes")
+        put(fanned(Path(takes_dir), rendered.take.digest), rendered.data, "worker.written")
+    except Exception as error:  # noqa: BLE001 - the server is waiting to hear of it
+        print(f"A take could not be stored: {error}", file=sys.stderr)  # noqa: T201
+        connection.send(Stored(rendered.id, done=False))
+    else:
+        connection.send(Stored(rendered.id, done=True))
 
 
 def main() -> None:

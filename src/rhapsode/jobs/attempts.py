@@ -48,6 +48,7 @@ def task_of(job: Job, state: SegmentState) -> SynthesisTask:
         language=part.language if part else request.language,
         sentence_pause_s=request.pauses.sentence_s,
         rate=request.rate,
+        store=True,
         reference=None if segment.voice else request.reference,
     )
 
@@ -208,7 +209,8 @@ class Attempts:
             run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))
         try:
             failpoint("take.rendered")
-            await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
+            if rendered.stored is None or not await rendered.stored:
+                await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
             failpoint("take.stored")
             job = await self._shop.patience.keep_trying(
                 lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)

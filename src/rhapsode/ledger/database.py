@@ -42,11 +42,6 @@ class Database(Protocol):
         """Whether the writer waits until it is known how a transaction ended. For any thread."""
         ...
 
-    @property
-    def sparing(self) -> bool:
-        """Whether a savepoint costs so much that a group is better done again when one is missed."""
-        ...
-
     def close(self) -> None:
         """Close all connections."""
         ...

@@ -77,7 +77,6 @@ class PostgresDatabase:
     """
 
     shared = True
-    sparing = True
 
     def __init__(self, url: sa.URL) -> None:
         self.name = url.render_as_string(hide_password=True)

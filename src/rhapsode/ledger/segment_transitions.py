@@ -51,12 +51,14 @@ _EXTEND = (
     .returning(*JOB_COLUMNS)
 )
 _COUNT_EVENT = sa.update(jobs).where(OWNED, IS_RUNNING).values(**NEXT_EVENT).returning(jobs.c.event_seq)
-_KNOWN_TAKE = sa.select(*TAKE_COLUMNS).join_from(take_keys, takes).where(take_keys.c.input_key == bindparam("key"))
+_IS_KEY = take_keys.c.input_key == bindparam("key", type_=sa.Text)
+_COUNT_UNLESS_KNOWN = _COUNT_EVENT.where(~sa.exists().where(_IS_KEY))
+_TAKE = sa.select(*TAKE_COLUMNS).where(takes.c.digest == bindparam("digest"))
 _CLAIM = (
     sa.update(segments)
     .where(_IS_SEGMENT, segments.c.status == SegmentStatus.PENDING.value)
     .values(status=SegmentStatus.RUNNING.value, attempt=segments.c.attempt + 1)
-    .returning(segments.c.attempt)
+    .returning(segments.c.attempt, sa.select(take_keys.c.digest).where(_IS_KEY).scalar_subquery())
 )
 _FINISH = (
     sa.update(segments)
@@ -177,21 +179,22 @@ def _append(tx: Transaction, job_id: str, part: PlanPart, total: int, text_chars
 
 def claim(tx: Transaction, fence: Fence, index: int, input_key: str, shared: bool) -> Claim:
     """See :meth:`rhapsode.ledger.base.Ledger.claim`."""
-    segment = {"job": fence.job_id, "index": index}
-    if shared:
-        claimed, known = tx.several((_CLAIM, segment), (_KNOWN_TAKE, {"key": input_key}))
-        if claimed and known:
-            attempt, take = claimed[0][0], to_take(known[0])
-            _finish(tx, fence, index, attempt, take, cached=True)
-            return Claim(attempt, take)
-        counted = tx.all(_COUNT_EVENT, **fenced(fence))
-    else:
-        claimed, counted = tx.several((_CLAIM, segment), (_COUNT_EVENT, fenced(fence)))
+    key = input_key if shared else None
+    claimed, counted = tx.several(
+        (_CLAIM, {"job": fence.job_id, "index": index, "key": key}),
+        (_COUNT_UNLESS_KNOWN, {**fenced(fence), "key": key}),
+    )
     if not claimed:
         raise Refused(f"Segment {index} of job {fence.job_id} is not waiting to be spoken.")
+    attempt, digest = claimed[0]
+    if digest is not None:
+        known = tx.one(_TAKE, digest=digest)
+        assert known is not None  # noqa: S101 - a key refers to a take
+        take = to_take(known)
+        _finish(tx, fence, index, attempt, take, cached=True)
+        return Claim(attempt, take)
     if not counted:
         raise refusal(fence, f"a claim of segment {index}")
-    attempt = claimed[0][0]
     tx.emit(fence.job_id, counted[0][0], "segment.started", {"index": index, "attempt": attempt})
     return Claim(attempt)
 

@@ -61,7 +61,6 @@ class SqliteDatabase:
     shared = False
     available = True
     settling = False
-    sparing = False
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()

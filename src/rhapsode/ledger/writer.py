@@ -1,7 +1,9 @@
 """The one thread that writes: takes all commands that wait, runs them in one transaction, makes it durable, answers.
 
-A command is a function of a :class:`Transaction`. Each runs in its own savepoint, so that a refusal harms nobody else
-in its group. Answers and events reach the event loop after the commit, in order, in one call per group.
+A command is a function of a :class:`Transaction`. A refusal harms nobody else in its group: what it wrote is undone, by a
+savepoint of its own. As refusals that have written are rare, a group is run without savepoints first, and again with them
+when one was missed; so a command may run twice, and must not count on anything but the database. Answers and events reach
+the event loop after the commit, in order, in one call per group.
 """
 
 import asyncio
@@ -204,9 +206,8 @@ class Writer:
                 self._start_over(group)
 
     def _commit(self, group: Sequence[_Command]) -> None:
-        alone = len(group) == 1
         try:
-            self._run_all(group, savepoints=not (alone or self._database.sparing))
+            self._run_all(group, savepoints=False)
         except _SavepointMissed:
             self._start_over(group)
             self._run_all(group, savepoints=True)
