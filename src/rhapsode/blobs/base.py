@@ -52,6 +52,14 @@ class BlobStore(Protocol):
         """
         ...
 
+    def get_here(self, name: str) -> bytes | None:
+        """All bytes of ``name``, read by the calling thread, or None when the store is not on this machine.
+
+        Raises:
+            BlobError: It is not there.
+        """
+        ...
+
     def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from ``start`` up to ``end`` (None: all that follow), in pieces; holds one of them in memory.
 

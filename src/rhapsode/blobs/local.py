@@ -56,6 +56,9 @@ class LocalBlobs(BlobStore):
     async def get(self, name: str) -> bytes:  # noqa: D102
         return await self._run(self._get, self._path(name))
 
+    def get_here(self, name: str) -> bytes | None:  # noqa: D102
+        return self._get(self._path(name))
+
     async def adopt(self, path: Path, name: str) -> None:  # noqa: D102
         await self._run(self._adopt, path, self._path(name))
 

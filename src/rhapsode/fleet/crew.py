@@ -24,11 +24,11 @@ class Member:
     """When it is asked again, by the loop's clock."""
     largest: int = 0
     """Bytes of its largest process so far."""
+    devices: Sequence[str] = ()
+    """Those that were named for it."""
 
-    @property
-    def devices(self) -> list[str]:
-        """Those that were named for it."""
-        return [part.strip() for part in (self.setup.device or "").split(",") if part.strip()]
+    def __post_init__(self) -> None:
+        self.devices = [part.strip() for part in (self.setup.device or "").split(",") if part.strip()]
 
     @property
     def limit(self) -> int | None:

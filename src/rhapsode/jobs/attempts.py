@@ -212,6 +212,7 @@ class Attempts:
             if rendered.stored is None or not await rendered.stored:
                 await self._shop.patience.keep_trying(lambda: self._shop.takes.put(take.digest, rendered.data))
             failpoint("take.stored")
+            run.completing(replace(state, status=SegmentStatus.DONE, attempt=claim.attempt, take=take, error=None))
             job = await self._shop.patience.keep_trying(
                 lambda: ledger.complete_segment(fence, segment.index, claim.attempt, key, take)
             )
@@ -219,6 +220,7 @@ class Attempts:
         finally:
             if not stored.done():
                 stored.set_result(False)
+                run.recent.pop(segment.index, None)
         self._note(run, job)
 
     async def _failed(self, run: JobRun, state: SegmentState, claim: Claim, error: Exception) -> SegmentState | None:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,9 +87,17 @@ async def read_take(shop: Shop, state: SegmentState, patient: bool = False) -> b
     else:
         data = await shop.takes.get(digest)
     if len(data) <= _HASHED_AT_ONCE:
-        content = hashlib.sha256(data).hexdigest()
-    else:
-        content = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        return checked(digest, data)
+    return await asyncio.to_thread(checked, digest, data)
+
+
+def checked(digest: str, data: bytes) -> bytes:
+    """``data``, when that is its digest.
+
+    Raises:
+        BlobError: It is not.
+    """
+    content = hashlib.sha256(data).hexdigest()
     if content != digest:
         raise BlobError(f"take {digest} is damaged: its content is {content}")
     return data
@@ -155,6 +163,7 @@ class Joiner:
         job: The job; its request, epoch and run do not change while this lives.
         on_lost: Called with a segment whose take was gone or damaged and that is pending again.
         newest: The job as it is known now.
+        recent: Segments as they are once they are told to be completed; taken out.
         first: The first take, when it is at hand.
     """
 
@@ -164,12 +173,14 @@ class Joiner:
         job: Job,
         on_lost: Callable[[SegmentState], None],
         newest: Callable[[], Job],
+        recent: MutableMapping[int, SegmentState],
         first: FirstTake | None = None,
     ) -> None:
         self._shop = shop
         self._job = job
         self._on_lost = on_lost
         self._newest = newest
+        self._recent = recent
         self._first = first
         self._path = shop.results.scratch()
 
@@ -241,22 +252,41 @@ class Joiner:
             whole = False
             while not whole:
                 whole = True
-                taking = takes_in_order(self._shop, self._job.id, index, self._total)
+                taking = takes_in_order(self._shop, self._job.id, index, self._total, self._recent)
                 async with contextlib.aclosing(taking) as takes:
                     async for state in takes:
                         try:
-                            data = await read_take(self._shop, state, patient=True)
+                            sink = await self._push_stored(sink, begin, state)
                         except BlobError as error:
                             await self._remake(state, error)
                             whole = False
                             break
-                        sink = await in_thread(_push, sink, begin, state, joint_of(self._job, state), data)
                         index = state.segment.index + 1
         except BaseException:
             if sink is not None:
                 sink.abort()
             raise
         return sink
+
+    async def _push_stored(self, sink: S | None, begin: Callable[[int], S], state: SegmentState) -> S:
+        """Read a take and push it; in one go where it lies on this machine.
+
+        Raises:
+            BlobError: It is missing or damaged; nothing was pushed.
+        """
+        joint, take = joint_of(self._job, state), state.take
+
+        def read_and_push() -> S | None:
+            data = self._shop.takes.get_here(take.digest) if take else None
+            return (
+                None if take is None or data is None else _push(sink, begin, state, joint, checked(take.digest, data))
+            )
+
+        pushed = await in_thread(read_and_push)
+        if pushed is None:
+            data = await read_take(self._shop, state, patient=True)
+            return await in_thread(_push, sink, begin, state, joint, data)
+        return pushed
 
     async def _remake(self, state: SegmentState, error: BlobError) -> None:
         """Have a take that is gone made again: bytes first, so that the new ones are really written."""

@@ -31,6 +31,8 @@ _EARLY = 16
 """Pending segments loaded at once from where somebody listens."""
 _FIRST_SOUND_S = 5.0
 """How long planning stands back behind the first segment, so that the two do not compete for the processor."""
+_RECENT = 32
+"""Completed segments held for joining; what is beyond is read again."""
 _STEADY = 16
 """A job that was begun before is joined once it has given away so many segments: joining begins with its first take, which is
 wasted on a job that is dropped again at once."""
@@ -99,6 +101,8 @@ class JobRun:
         self.closed = False
         self.finds_takes = True
         """Whether the last segment that was claimed had a take already; True before the first."""
+        self.recent: dict[int, SegmentState] = {}
+        """Segments that are being completed, for joining."""
         self._shop = shop
         self._head = head
         self._on_ready = on_ready
@@ -148,7 +152,8 @@ class JobRun:
         if not self._joining and not self.closed and (self._fresh or self._given >= _STEADY or self._all_given()):
             self._joining = True
             kind = RedoJoiner if self.job.redo_of else Joiner
-            self._begin(kind(self._shop, self.job, self.lost, lambda: self.job, first).run(), "assembling")
+            joiner = kind(self._shop, self.job, self.lost, lambda: self.job, self.recent, first)
+            self._begin(joiner.run(), "assembling")
 
     def _begin(self, work: Coroutine[object, object, None], what: str) -> None:
         task = asyncio.create_task(self._guard(work, what))
@@ -213,6 +218,11 @@ class JobRun:
         """A first take is at hand: joining may begin with it while it is being stored."""
         if self._fresh and not self.job.redo_of:
             self._join(first)
+
+    def completing(self, state: SegmentState) -> None:
+        """So a segment stands in the ledger once it is told to be completed."""
+        if len(self.recent) < _RECENT:
+            self.recent[state.segment.index] = state
 
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""

@@ -341,7 +341,7 @@ class Scheduler:
         bulk = [slot for slot in free if not slot.express]
         while (engines := _engines(express)) and (found := self._find(_EXPRESS, engines) or self._find_fresh(engines)):
             self._give(express, *found)
-        elsewhere = _engines(fleet.express_slots())
+        elsewhere = _engines(fleet.express_slots()) if bulk else frozenset[str]()
         while (engines := _engines(bulk)) and (found := self._find_bulk(engines, elsewhere)):
             self._give(bulk, *found)
         if some_left and not bulk:

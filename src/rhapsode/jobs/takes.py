@@ -1,7 +1,6 @@
 """A job's takes in order, as they come: what assembling and live listening stand on. Reads only ledger and blobs."""
 
-from collections.abc import AsyncGenerator, Callable
-from itertools import takewhile
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 
 from rhapsode.errors import RhapsodeError
 from rhapsode.jobs.events import END_EVENTS, Watch
@@ -27,32 +26,45 @@ class JobEnded(RhapsodeError):
 
 
 async def takes_in_order(
-    shop: Shop, job_id: str, start: int = 0, total: Callable[[], int | None] = lambda: None
+    shop: Shop,
+    job_id: str,
+    start: int = 0,
+    total: Callable[[], int | None] = lambda: None,
+    recent: MutableMapping[int, SegmentState] | None = None,
 ) -> AsyncGenerator[SegmentState, None]:
     """Yield each finished segment from ``start`` on, in order, waiting for those that are not there yet.
 
-    Ends behind the last segment of a job that is fully planned.
+    A page is read once: what was not done in it is told by an event. Ends behind the last segment of a job that is fully planned.
 
     Args:
         shop: Shared parts; only ledger and hub are used.
         job_id: The job.
         start: First segment.
         total: Number of segments once it is known, to spare looking it up; None until then.
+        recent: Segments as they are once they are told to be completed, to spare reading them; taken out.
 
     Raises:
         JobEnded: The job failed, was cancelled or deleted before that.
     """
-    index, limit, overdue = start, _PAGE, True
+    recent = {} if recent is None else recent
+    index, read_to, look = start, start, True
+    held: dict[int, SegmentState] = {}
     with shop.hub.watch(job_id, _NEWS) as watch:
         while index != total():
-            page = await shop.patiently(shop.ledger.segments, job_id, start=index, limit=limit)
-            for state in takewhile(lambda state: state.status is SegmentStatus.DONE, page):
+            state = held.pop(index, None) or (recent.pop(index, None) if index in watch.spoken else None)
+            if state is None and (look or index >= read_to or index in watch.spoken):
+                limit = _EDGE if index in watch.spoken and index < read_to else _PAGE
+                watch.spoken.discard(index)  # what is told from now on is news to this page
+                page = await shop.patiently(shop.ledger.segments, job_id, start=index, limit=limit)
+                read_to = max(read_to, page[-1].segment.index + 1 if page else index)
+                held |= {state.segment.index: state for state in page if state.status is SegmentStatus.DONE}
+                state = held.pop(index, None)
+            if state is not None:
+                recent.pop(index, None)
                 yield state
                 index += 1
-            if page and index > page[-1].segment.index:
-                limit = _PAGE
                 continue
-            if overdue or watch.ended or not page:
+            if look or watch.ended or index >= read_to:
                 job = await shop.patiently(shop.ledger.get_job, job_id)
                 if job is None or job.deleted:
                     raise JobEnded(None, job_id)
@@ -60,16 +72,14 @@ async def takes_in_order(
                     return
                 if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
                     raise JobEnded(job, job_id)
-            overdue = not await _news_of(index, watch)
-            limit = _EDGE
+            look = not await _news_of(index, watch)
 
 
 async def _news_of(index: int, watch: Watch) -> bool:
     """Wait until segment ``index`` is done, or something else than a segment's end has happened; False when the time ran out."""
     while await watch.wait(_POLL_S):
         turned, watch.turned = watch.turned, False
-        done = index in watch.spoken
-        watch.spoken = {later for later in watch.spoken if later > index}
-        if turned or done:
+        watch.spoken = {later for later in watch.spoken if later >= index}
+        if turned or index in watch.spoken:
             return True
     return False
