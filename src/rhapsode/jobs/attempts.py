@@ -12,7 +12,7 @@ from rhapsode.engines.base import Determinism
 from rhapsode.errors import NotFound, Refused, SynthesisError, Unavailable
 from rhapsode.failpoints import failpoint
 from rhapsode.fleet.base import EngineDescription, Rendered, Slot, SynthesisTask
-from rhapsode.jobs.joiner import FirstTake
+from rhapsode.jobs.early import FirstTake
 from rhapsode.jobs.pace import Pace
 from rhapsode.jobs.runner import JobRun
 from rhapsode.jobs.shop import Shop
@@ -206,7 +206,9 @@ class Attempts:
         self._shop.metrics.spoken(take)
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if segment.index == 0:
-            run.spoken(FirstTake(replace(state, take=take), rendered.data, stored))
+            first = FirstTake(replace(state, take=take), rendered.data, stored)
+            run.spoken(first)
+            self._shop.first_takes.hand(run.job.id, first)
         try:
             failpoint("take.rendered")
             if rendered.stored is None or not await rendered.stored:

@@ -1,15 +1,19 @@
-"""Short results of attached jobs, handed to those who wait while they are being stored: an answer does not wait for the disk.
+"""What is handed to those who wait for it while it is being stored: short results of attached jobs, and first takes to listeners.
 
-Nothing durable depends on it. A crash in between ends the job as cancelled, like that of any attached job, and who asked has
-the audio. Whoever looks at jobs on this node meanwhile waits a little, so that nobody sees it unfinished behind its answer.
+An answer does not wait for the disk. Nothing durable depends on it. A crash in between ends an attached job as cancelled, like
+any attached job, and who asked has the audio; a listener's stream ends with the server. Whoever looks at jobs on this node meanwhile
+waits a little, so that nobody sees a result unfinished behind its answer.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from rhapsode.model import Job
+from rhapsode.model import Job, SegmentState
+
+T = TypeVar("T")
 
 MOST_BYTES = 1 << 20
 """Of a result that is handed over in memory."""
@@ -28,18 +32,27 @@ class EarlyResult:
     """SHA-256 of the bytes, hex."""
 
 
-class EarlyResults:
-    """Who waits for results on this node, and what is being stored behind an answer. Used from one event loop."""
+@dataclass(frozen=True, slots=True)
+class FirstTake:
+    """The bytes of a job's first segment, at hand while they are being stored."""
+
+    state: SegmentState
+    data: bytes
+    stored: asyncio.Future[bool]
+    """Whether the segment is finished with them, once that is known."""
+
+
+class Wanted(Generic[T]):
+    """Who waits on this node for something of a job. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._wanted: dict[str, set[asyncio.Future[EarlyResult]]] = {}
-        self._storing: dict[str, asyncio.Event] = {}
+        self._futures: dict[str, set[asyncio.Future[T]]] = {}
 
     @contextlib.contextmanager
-    def wanted(self, job_id: str) -> Iterator[asyncio.Future[EarlyResult]]:
-        """Ask for a result; the future may never come to its end."""
-        future: asyncio.Future[EarlyResult] = asyncio.get_running_loop().create_future()
-        futures = self._wanted.setdefault(job_id, set())
+    def wanted(self, job_id: str) -> Iterator[asyncio.Future[T]]:
+        """Ask for it; the future may never come to its end."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        futures = self._futures.setdefault(job_id, set())
         futures.add(future)
         try:
             yield future
@@ -47,19 +60,31 @@ class EarlyResults:
             future.cancel()
             futures.discard(future)
             if not futures:
-                self._wanted.pop(job_id, None)
+                self._futures.pop(job_id, None)
 
     def is_wanted(self, job_id: str) -> bool:
         """Whether somebody asked for it."""
-        return job_id in self._wanted
+        return job_id in self._futures
+
+    def hand(self, job_id: str, what: T) -> None:
+        """Give it to those who asked for it."""
+        for future in self._futures.pop(job_id, ()):
+            if not future.done():
+                future.set_result(what)
+
+
+class EarlyResults(Wanted[EarlyResult]):
+    """Who waits for results, and what is being stored behind an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._storing: dict[str, asyncio.Event] = {}
 
     @contextlib.contextmanager
     def handed(self, result: EarlyResult) -> Iterator[None]:
         """Give a result to those who asked for it; when the block ends it is stored, or never will be."""
         stored = self._storing[result.job.id] = asyncio.Event()
-        for future in self._wanted.pop(result.job.id, ()):
-            if not future.done():
-                future.set_result(result)
+        self.hand(result.job.id, result)
         try:
             yield
         finally:

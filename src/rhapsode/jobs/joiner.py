@@ -10,7 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -20,7 +19,7 @@ from rhapsode.deliver.assemble import Assembled, Assembler, LoudnessPass
 from rhapsode.deliver.timeline import TimelineOptions
 from rhapsode.errors import BlobError, LedgerUnavailable, Refused, StorageAway, StorageFull
 from rhapsode.failpoints import failpoint
-from rhapsode.jobs.early import MOST_BYTES, EarlyResult
+from rhapsode.jobs.early import MOST_BYTES, EarlyResult, FirstTake
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.stored import drop, local_copy, store_result
 from rhapsode.jobs.takes import JobEnded, takes_in_order
@@ -143,16 +142,6 @@ def _push(sink: S | None, begin: Callable[[int], S], state: SegmentState, joint:
         sink.abort()
         raise
     return sink
-
-
-@dataclass(frozen=True, slots=True)
-class FirstTake:
-    """The bytes of a job's first segment, at hand while they are being stored."""
-
-    state: SegmentState
-    data: bytes
-    stored: asyncio.Future[bool]
-    """Whether the segment is finished with them, once that is known."""
 
 
 class Joiner:

@@ -11,7 +11,7 @@ from rhapsode.jobs.joiner import in_thread, joint_of, read_take, tags, timeline_
 from rhapsode.jobs.scheduler import Scheduler
 from rhapsode.jobs.shop import Shop
 from rhapsode.jobs.takes import takes_in_order
-from rhapsode.model import AudioFormat, Job
+from rhapsode.model import AudioFormat, Job, SegmentState
 
 _ENOUGH_S = 10.0
 """A listener with this much audio in hand is not urgent."""
@@ -69,9 +69,8 @@ async def live_audio(
     appetite = _Appetite(scheduler, job.id)
     stream: LiveStream | None = None
     try:
-        async with aclosing(takes_in_order(shop, job.id, start)) as takes:
-            async for state in takes:
-                data = await read_take(shop, state, patient=True)
+        async with aclosing(_takes(shop, job, start)) as takes:
+            async for state, data in takes:
                 rate = state.take.rate if state.take else 0
                 if stream is None:
                     stream = await in_thread(LiveStream, audio_format, timeline_options(job, rate), tags(job))
@@ -85,3 +84,26 @@ async def live_audio(
             yield out
     finally:
         appetite.end()
+
+
+async def _takes(shop: Shop, job: Job, start: int) -> AsyncGenerator[tuple[SegmentState, bytes], None]:
+    """Takes in order with their bytes; the first of all as soon as it is spoken, others once they are stored."""
+    with shop.first_takes.wanted(job.id) as spoken:
+        async with aclosing(takes_in_order(shop, job.id, start)) as takes:
+            if start == 0:
+                stored = asyncio.ensure_future(anext(takes, None))
+                try:
+                    await asyncio.wait((spoken, stored), return_when=asyncio.FIRST_COMPLETED)
+                    early = spoken.result() if spoken.done() else None
+                    if early:
+                        yield early.state, early.data
+                    state = await stored
+                finally:
+                    stored.cancel()
+                    await asyncio.gather(stored, return_exceptions=True)
+                if state is None:
+                    return
+                if not early:
+                    yield state, await read_take(shop, state, patient=True)
+            async for state in takes:
+                yield state, await read_take(shop, state, patient=True)

@@ -14,7 +14,8 @@ from functools import partial
 from rhapsode.engines.base import EngineInfo
 from rhapsode.errors import LedgerError, Refused, StorageFull
 from rhapsode.failpoints import failpoint
-from rhapsode.jobs.joiner import FirstTake, Joiner
+from rhapsode.jobs.early import FirstTake
+from rhapsode.jobs.joiner import Joiner
 from rhapsode.jobs.planner import Wording, split_cursor
 from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop

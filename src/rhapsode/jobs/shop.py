@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 from rhapsode.blobs.base import BlobStore
 from rhapsode.fleet.base import Fleet
 from rhapsode.jobs.clips import Clips
-from rhapsode.jobs.early import EarlyResults
+from rhapsode.jobs.early import EarlyResults, FirstTake, Wanted
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.metrics import Metrics
 from rhapsode.jobs.patience import Patience
@@ -47,6 +47,7 @@ class Shop:
     """Engines that are known to clone voices, with how to get what they lack: for people who asked one that does not."""
     patience: Patience = field(default_factory=Patience)
     early: EarlyResults = field(default_factory=EarlyResults)
+    first_takes: Wanted[FirstTake] = field(default_factory=Wanted)
     metrics: Metrics = field(default_factory=Metrics)
     saved: SavedCopies | None = None
     """Where copies of finished files are kept for the user, if so configured."""
