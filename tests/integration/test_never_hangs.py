@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,11 @@ from rhapsode.compose import running_service
 from rhapsode.datadir import DataDirLock
 from rhapsode.errors import EngineError, LedgerError
 from rhapsode.fleet.base import Rendered, SynthesisTask
+from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.service import JobService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import Event, Job, JobStatus, new_job_id
+from rhapsode.model import AudioFormat, Event, Job, JobStatus, new_job_id
 from tests.serving import settings_for
 
 SENTENCES = "One sentence here. And a second one. Then a third. "
@@ -181,3 +183,27 @@ async def test_cancel_while_planning_leaves_the_planner_alive(tmp_path: Path):
         other = await service.submit(body())
         assert (await ended(service, other.id)).status is JobStatus.COMPLETED
         assert service.shop.planner._process is planner
+
+
+async def test_a_listener_hears_the_first_take_while_it_is_being_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with service_in(tmp_path) as service:
+        shop, stored = service.shop, asyncio.Event()
+        complete = shop.ledger.complete_segment
+
+        async def slowly(*args: Any) -> Job:
+            await stored.wait()
+            return await complete(*args)
+
+        monkeypatch.setattr(shop.ledger, "complete_segment", slowly)
+        job = await service.submit(body())
+        async with asyncio.timeout(10), aclosing(live_audio(shop, service.scheduler, job, AudioFormat.PCM)) as stream:
+            first = await anext(stream)
+            assert first
+            assert (await service.job(job.id)).segments_done == 0
+            stored.set()
+            heard = first + b"".join([piece async for piece in stream])
+        await ended(service, job.id)
+        async with aclosing(live_audio(shop, service.scheduler, job, AudioFormat.PCM)) as stream:
+            assert heard == b"".join([piece async for piece in stream]), "every take once, in order"
