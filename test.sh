@@ -35,11 +35,14 @@ check "unit tests of the page (vitest)" page vitest run
 if [ $# -gt 0 ]; then
     check "tests (pytest $*)" pytest "$@"
 else
-    # Side by side, as many of them wait more than they work; a file's tests stay together, for they share servers.
+    # Side by side, as many of them wait more than they work; a file's tests stay together, for they share servers. Long ones
+    # first, so that no process is left with one at the end. The browser has an event loop of its own.
     jobs=${RHAPSODE_TEST_JOBS:-$(($(python -c 'import os; print(os.cpu_count() or 1)') + 1))}
-    for kind in unit contract integration e2e browser faults load; do
-        check "$kind tests" pytest -q --numprocesses "$jobs" --dist loadfile "tests/$kind"
-    done
+    side_by_side() { pytest -q --numprocesses "$jobs" --dist loadfile --no-loadscope-reorder "$@"; }
+    check "fault, e2e, integration, contract and unit tests" \
+        side_by_side tests/faults tests/e2e tests/integration tests/contract tests/unit
+    check "browser tests" side_by_side tests/browser
+    check "load tests" side_by_side tests/load
 fi
 
 printf '\n%s' "$summary"

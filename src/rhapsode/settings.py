@@ -301,7 +301,7 @@ class Fleet(Section):
         0, "Threads of the worker for interactive work and first segments.", "threads",
         "0 = all cores, -1 = no such worker", ge=-1, le=1_024,
     )  # fmt: skip
-    nice: int = _setting(15, "Niceness of the bulk workers.", ge=0, le=19)
+    nice: int = _setting(10, "Niceness of the bulk workers.", ge=0, le=19)
     python: str = _setting("", "Python interpreter of the workers.", special="empty = the server's own")
     start_timeout_sec: float = _setting(120, "Time a worker has to start and load its engine.", "s", ge=1, le=86_400)
     heartbeat_timeout_sec: float = _setting(20, "Silence after which a worker counts as dead.", "s", ge=2, le=3_600)

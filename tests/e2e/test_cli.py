@@ -369,7 +369,7 @@ def test_settings_are_those_of_the_docs(tmp_path: Path):
     assert run(tmp_path, "settings", "--markdown").stdout == (ROOT / "docs" / "configuration.md").read_text()
     rows = {row["key"]: row for row in json.loads(run(tmp_path, "settings", "--json").stdout)}
     assert (rows["fleet.bulk_slots"]["value"], rows["fleet.bulk_slots"]["named"]) == (2, True)
-    assert (rows["fleet.nice"]["value"], rows["fleet.nice"]["named"]) == (15, False)
+    assert (rows["fleet.nice"]["value"], rows["fleet.nice"]["named"]) == (10, False)
     assert all(row["help"] for row in rows.values())
 
 

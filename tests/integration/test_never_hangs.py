@@ -17,7 +17,7 @@ from rhapsode.jobs.live import live_audio
 from rhapsode.jobs.request import SpeechBody
 from rhapsode.jobs.service import JobService
 from rhapsode.ledger.base import NewJob
-from rhapsode.model import AudioFormat, Event, Job, JobStatus, new_job_id
+from rhapsode.model import AudioFormat, Event, Job, JobStatus, SegmentStatus, new_job_id
 from tests.serving import settings_for
 
 SENTENCES = "One sentence here. And a second one. Then a third. "
@@ -207,3 +207,12 @@ async def test_a_listener_hears_the_first_take_while_it_is_being_stored(
         await ended(service, job.id)
         async with aclosing(live_audio(shop, service.scheduler, job, AudioFormat.PCM)) as stream:
             assert heard == b"".join([piece async for piece in stream]), "every take once, in order"
+
+
+async def test_a_job_that_fails_finishes_what_is_spoken_before_the_gap(tmp_path: Path):
+    async with service_in(tmp_path) as service:
+        text = "The first of two is spoken slowly, as slow words are. !raise!"
+        job = await service.submit(body(text, predefined_voice_id="tone-slow"))
+        assert (await ended(service, job.id)).status is JobStatus.FAILED
+        before, gap = await service.shop.ledger.segments(job.id)
+        assert (before.status, gap.status) == (SegmentStatus.DONE, SegmentStatus.FAILED)

@@ -40,7 +40,7 @@ class LocalFleetOptions(EngineChoice):
     """None: no express process."""
     interpreters: Callable[[], Mapping[str, Path]] = dict
     """Interpreters of engines that have an environment of their own, by engine; asked at each start of a worker."""
-    nice: int = 15
+    nice: int = 10
     """Of the bulk processes."""
     takes_dir: Path | None = None
     """Where the processes store takes; None: the server does."""

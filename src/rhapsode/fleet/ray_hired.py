@@ -31,7 +31,7 @@ class RayFleetOptions(EngineChoice):
     threads: int = 1
     express_threads: int = 0
     """0: all of its node."""
-    nice: int = 15
+    nice: int = 10
     start_timeout_s: float = 120.0
     deadline_base_s: float = 30.0
     deadline_per_char_s: float = 1.0

@@ -234,6 +234,7 @@ class Attempts:
         if after.status is not SegmentStatus.FAILED:
             return after
         excerpt = state.segment.text[:_EXCERPT] + ("…" if len(state.segment.text) > _EXCERPT else "")
+        await run.settled_before(index)  # of a failed job the part before the gap is there
         message = f"segment {index} ({excerpt!r}) failed {after.failures} times: {error}"
         job = await self._shop.patience.keep_trying(lambda: ledger.fail_job(fence, message, index))
         if job.run <= self._max_retries:

@@ -119,6 +119,7 @@ class JobRun:
         self._joining = False
         self._fresh = job.segments_done == 0
         self._loading = asyncio.Lock()
+        self._one_settled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -228,10 +229,17 @@ class JobRun:
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""
         self.in_flight.discard(index)
+        self._one_settled.set()
         self.begun.set()
         if not self.in_flight:
             self.resting.set()
         self._join()
+
+    async def settled_before(self, index: int) -> None:
+        """Wait until no segment in front of ``index`` is in flight."""
+        while any(other < index for other in self.in_flight):
+            self._one_settled.clear()
+            await self._one_settled.wait()
 
     async def pull(self, index: int) -> None:
         """A listener jumped to segment ``index``: speak from there on first."""
