@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 _BEGIN, _END = "<!-- figures: written by bench/run.py --markdown -->", "<!-- end of figures -->"
+_INTRO = "Machines differ from day to day, in their processors, too; each section says on which it was measured.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +139,23 @@ def write_page(names: Sequence[str], titles: Mapping[str, str]) -> None:
     """Put the kept results of these benchmarks into docs/performance.md; a section without a kept result stays as it is."""
     before, _, rest = PAGE.read_text().partition(_BEGIN)
     shown, _, after = rest.partition(_END)
-    intro, *old = re.split(r"^(?=### )", shown.strip() + "\n", flags=re.MULTILINE)
+    old = re.split(r"^(?=### )", shown.strip() + "\n", flags=re.MULTILINE)
     sections = {section.partition("\n")[0].removeprefix("### "): section for section in old}
     for name in names:
         path = RESULTS / f"{name}.json"
         if path.exists():
             found = json.loads(path.read_text())
             sections[titles[name]] = _section(titles[name], found)
-            intro = "Measured on: " + "; ".join(f"{key} {value}" for key, value in found["machine"].items()) + ".\n"
     parts = [sections[titles[name]].strip() + "\n" for name in names if titles[name] in sections]
-    PAGE.write_text(before + "\n".join([_BEGIN, intro.strip() + "\n", *parts]) + _END + after)
+    PAGE.write_text(before + "\n".join([_BEGIN, _INTRO, *parts]) + _END + after)
 
 
 def _section(title: str, found: Mapping[str, Any]) -> str:
     about = found["about"]
     fields = Row.__dataclass_fields__
     rows = [Row(**{key: value for key, value in row.items() if key in fields}) for row in found["rows"]]
-    measured = f"{about['at']} UTC, revision {about['commit']}, {about['runs']} runs"
+    where = ", ".join(found["machine"].values())
+    measured = f"{about['at']} UTC, revision {about['commit']}, {about['runs']} runs, {where}"
     lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
     quick = " **Quick run: too short to judge by.**" if about["quick"] else ""
