@@ -25,7 +25,7 @@ def done(segments: int, status: dict[str, Any]) -> bool:
 
 @pytest.mark.timeout(120)
 async def test_a_clock_that_jumps_a_day_both_ways_changes_nothing(make_server: MakeServer, shim_library: Path) -> None:
-    server = make_server(changes={"job_queue": {"cleanup_interval_sec": 8}}, library=shim_library)
+    server = make_server(changes={"job_queue": {"cleanup_interval_sec": 2}}, library=shim_library)
     async with server.running() as client:
         kept = await client.enqueue(text="Somebody will fetch this later.", seed=5)
         await client.ended(kept)
