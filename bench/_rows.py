@@ -139,7 +139,7 @@ def write_page(names: Sequence[str], titles: Mapping[str, str]) -> None:
     """Put the kept results of these benchmarks into docs/performance.md; a section without a kept result stays as it is."""
     before, _, rest = PAGE.read_text().partition(_BEGIN)
     shown, _, after = rest.partition(_END)
-    old = re.split(r"^(?=### )", shown.strip() + "\n", flags=re.MULTILINE)
+    _, *old = re.split(r"^(?=### )", shown.strip() + "\n", flags=re.MULTILINE)
     sections = {section.partition("\n")[0].removeprefix("### "): section for section in old}
     for name in names:
         path = RESULTS / f"{name}.json"

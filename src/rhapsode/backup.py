@@ -22,6 +22,7 @@ from typing import Any
 from rhapsode.config import FILE_NAME, Loaded
 from rhapsode.config_file import STATE_NAME
 from rhapsode.datadir import LOCK_NAME, DataDirLock
+from rhapsode.durable import sync_folder
 from rhapsode.errors import BackupError
 from rhapsode.ledger.snapshot import check_ledger, copy_ledger, needed_by
 from rhapsode.settings import Settings
@@ -337,10 +338,6 @@ def _assembling(folder: Path, last: str) -> Iterator[Path]:
         os.sync()  # once, instead of once per take
         for path in sorted(draft.iterdir(), key=lambda path: path.name == last):
             path.rename(folder / path.name)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from rhapsode.durable import sync_folder
 from rhapsode.errors import ConfigError, DataDirInUse
 
 LOCK_NAME = "server.lock"
@@ -80,11 +81,7 @@ def secret_key(path: Path) -> bytes:
         fresh.unlink(missing_ok=True)
         _write_durably(fresh, secrets.token_bytes(_KEY_BYTES))
         fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise ConfigError(

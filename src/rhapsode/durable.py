@@ -39,7 +39,7 @@ def names_kept(folder: Path) -> Iterator[None]:
         opened = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)  # its name must survive as well as what is in it
+        sync_folder(folder.parent)  # its name must survive as well as what is in it
         opened = os.open(folder, os.O_RDONLY)
     try:
         yield
@@ -84,7 +84,8 @@ def _write_new(path: Path, data: bytes) -> None:
         os.close(opened)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

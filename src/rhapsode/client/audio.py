@@ -11,6 +11,7 @@ import httpx
 
 from rhapsode.client.errors import Unreachable
 from rhapsode.client.flow import Ask, Do, Flow, Give, Pause, Read
+from rhapsode.durable import sync_folder
 
 _FRUITLESS = 3
 """Tries of a download in a row that bring no byte before it is given up."""
@@ -142,10 +143,5 @@ def _sync(file: BinaryIO) -> None:
 def _publish(part: Path, target: Path) -> None:
     """The name is to survive power loss as well, where folders can be synced."""
     part.replace(target)
-    if os.name == "nt":
-        return
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name != "nt":
+        sync_folder(target.parent)

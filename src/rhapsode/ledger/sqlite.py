@@ -5,7 +5,6 @@ under another name and renamed, so that an empty file in its place always means 
 """
 
 import errno
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rhapsode.durable import sync_folder
 from rhapsode.errors import LedgerError, StorageFull
 from rhapsode.ledger import migrate
 from rhapsode.ledger.backend import BEGIN_EPOCH, READERS, Trouble, Values, compile_for
@@ -308,11 +308,7 @@ def _create(path: Path) -> None:
     if _has_log(draft):
         raise OSError(errno.EIO, "its log could not be written into it")
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _migrate(engine: sa.Engine) -> None:
