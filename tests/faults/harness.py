@@ -223,7 +223,7 @@ class Client:
                 await asyncio.sleep(_LOOK_S)
         return found
 
-    async def ended(self, job_id: str, wanted: str = "completed", timeout_s: float = 120.0) -> dict[str, Any]:
+    async def ended(self, job_id: str, wanted: str = "completed", timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait for the job's end, which must be as ``wanted``."""
         found = await self.until(
             job_id, lambda status: status["status"] in ("completed", "failed", "cancelled"), timeout_s

@@ -14,7 +14,7 @@ from rhapsode.audio.loudness import LoudnessMeter
 from rhapsode.errors import EngineUnloaded
 from rhapsode.jobs import scheduler
 from rhapsode.jobs.service import JobService
-from rhapsode.model import Caller, Event, JobStatus
+from rhapsode.model import Caller, Event, JobStatus, SegmentStatus
 from tests.integration.test_never_hangs import body, ended, service_in
 
 LONG = "Slow words of a long text. " * 60
@@ -96,6 +96,34 @@ async def test_batch_work_waits_for_normal_work(tmp_path: Path):
         between = log.ids[log.ids.index(talk.id) : len(log.ids) - log.ids[::-1].index(normal.id)]
         assert batch.id not in between
         await service.cancel(batch.id)
+
+
+async def events_until(service: JobService, job_id: str, kind: str, seen: list[Event]) -> None:
+    """Wait until ``seen`` holds an event of the type, of that job."""
+    async with asyncio.timeout(20):
+        while not any(event.job_id == job_id and event.type == kind for event in seen):
+            await asyncio.sleep(0.01)
+
+
+async def test_other_segments_stand_back_behind_the_first(tmp_path: Path):
+    async with service_in(tmp_path, fleet__bulk_slots=2) as service:
+        seen: list[Event] = []
+        service.shop.hub.listen(seen.append)
+        job = await service.submit(body(LONG, **SLOW))
+        await events_until(service, job.id, "segment.completed", seen)
+        types = [event.type for event in seen if event.job_id == job.id]
+        assert types[: types.index("segment.completed")].count("segment.started") == 1
+        assert (await ended(service, job.id, 30)).status is JobStatus.COMPLETED
+
+
+async def test_other_segments_do_not_wait_long_for_a_first_that_takes_its_time(tmp_path: Path):
+    async with service_in(tmp_path, fleet__bulk_slots=2) as service:
+        seen: list[Event] = []
+        service.shop.hub.listen(seen.append)
+        job = await service.submit(body("!hang once! first. " + LONG, **SLOW))
+        await events_until(service, job.id, "segment.completed", seen)
+        assert (await service.shop.ledger.segments(job.id, 0, 1))[0].status is SegmentStatus.RUNNING
+        await service.cancel(job.id)
 
 
 async def test_unloaded_engine_makes_jobs_wait_visibly_and_go_on_when_it_is_back(tmp_path: Path):

@@ -32,6 +32,8 @@ _EARLY = 16
 """Pending segments loaded at once from where somebody listens."""
 _FIRST_SOUND_S = 5.0
 """How long planning stands back behind the first segment, so that the two do not compete for the processor."""
+_HOLD_S = 1.0
+"""How long the other segments of a job stand back at most behind its first, while the express process speaks that one."""
 _RECENT = 32
 """Completed segments held for joining; what is beyond is read again."""
 _STEADY = 16
@@ -116,6 +118,7 @@ class JobRun:
         self._pull: int | None = None
         self._early_to = 0
         self._given = 0
+        self._hold: asyncio.TimerHandle | None = None
         self._joining = False
         self._fresh = job.segments_done == 0
         self._loading = asyncio.Lock()
@@ -138,6 +141,8 @@ class JobRun:
     async def close(self) -> None:
         """Stop planning and joining; nothing durable is touched."""
         self.closed = True
+        if self._hold:
+            self._hold.cancel()
         self._ready.clear()
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
@@ -171,7 +176,7 @@ class JobRun:
 
     def has_ready(self) -> bool:
         """Whether a segment could be given away now."""
-        return bool(self._ready)
+        return bool(self._ready) and not self._hold
 
     @property
     def ready(self) -> int:
@@ -180,7 +185,7 @@ class JobRun:
 
     def next_ready(self) -> SegmentState | None:
         """Take out the next segment: the first that a listener waits for, else the first in the text."""
-        if not self._ready:
+        if not self.has_ready():
             return None
         position = 0
         if self._pull is not None:
@@ -196,6 +201,18 @@ class JobRun:
         if len(self._ready) < _PAGE // 4 and self._more_to_load():
             self._load(self._refill())
         return self._states.pop(index)
+
+    def hold(self) -> None:
+        """Give nothing away until the segment that was just given is spoken: somebody may be waiting for the first sound."""
+        self._hold = asyncio.get_running_loop().call_later(_HOLD_S, self._go_on)
+
+    def _go_on(self) -> None:
+        """End a hold, if there is one."""
+        if self._hold:
+            self._hold.cancel()
+            self._hold = None
+            if self._ready:
+                self._on_ready()
 
     def _load(self, work: Coroutine[object, object, None]) -> None:
         if self._loading.locked():
@@ -218,6 +235,7 @@ class JobRun:
 
     def spoken(self, first: FirstTake) -> None:
         """A first take is at hand: joining may begin with it while it is being stored."""
+        self._go_on()
         if self._fresh and not self.job.redo_of:
             self._join(first)
 
@@ -229,6 +247,7 @@ class JobRun:
     def settled(self, index: int) -> None:
         """A segment that was given away is done (or the job is over for it)."""
         self.in_flight.discard(index)
+        self._go_on()
         self._one_settled.set()
         self.begun.set()
         if not self.in_flight:

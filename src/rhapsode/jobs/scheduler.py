@@ -412,6 +412,8 @@ class Scheduler:
         slots.remove(slot)
         self._busy.add(slot.id)
         self.order.charge(run.job.id, len(state.segment.text))
+        if slot.express and state.segment.index == 0:
+            run.hold()
         if not run.has_ready():
             self.order.set_eligible(run.job.id, False)
         task = self._spawn(self._speak(slot, run, state))
