@@ -143,6 +143,11 @@ class Writer(Server):
             self._writing = asyncio.ensure_future(self._write())
         return done
 
+    def stop(self) -> None:
+        """Commit nothing more."""
+        if self._writing:
+            self._writing.cancel()
+
     async def _write(self) -> None:
         while self._queue:
             group, self._queue = self._queue, []
@@ -411,6 +416,8 @@ async def simulate(workers: int, segments: int, per_job: int, costs: Costs, seed
     seconds, cpu = loop.time() - begun, time.process_time() - cpu
     asking.cancel()
     await scheduler.stop()
+    ledger.writer.stop()
+    await asyncio.sleep(0)
     shares = [half.get(owner, 0) for owner in {*owner_of.values()} - {"visitor"}]
     loads = {
         "workers": fleet.busy / (workers * seconds),
