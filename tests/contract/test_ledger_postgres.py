@@ -1,7 +1,9 @@
 """What only a ledger in PostgreSQL can show: several nodes, lost connections, a database that cannot be used."""
 
 import asyncio
+import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -67,6 +69,18 @@ def test_migrations_build_the_schema(url: str) -> None:
         for name, definition in connection.execute(sa.text(indexes)):
             assert found[name] == definition.replace("fresh.", "public.")
     engine.dispose()
+
+
+async def test_what_the_socket_takes_in_parts_is_sent_whole(url: str) -> None:
+    async with node(url, "one") as ledger:
+        await begin(ledger)  # the session is there
+        connection = session_of(ledger)._connection
+        assert connection is not None
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        async with asyncio.timeout(30):
+            job, _ = await ledger.submit(new_job(text="A long text. " * 400_000))
+        assert await ledger.read_text(job.id, job.text_chars - 10, 20) == "long text. "[1:]
 
 
 async def test_nodes_that_start_together_migrate_once(postgres: Postgres) -> None:

@@ -8,13 +8,14 @@ the answers that nobody needs (pipelining). Why, and what a lost connection mean
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.adapt import Loader
+from psycopg.waiting import Ready, Wait
 
 from rhapsode.errors import LeaseLost, LedgerError, LedgerUnavailable
 from rhapsode.ledger import migrate
@@ -59,6 +60,17 @@ class _IntLoader(Loader):
     def load(self, data: bytes | bytearray | memoryview) -> int:
         """The number."""
         return int(bytes(data))
+
+
+def _flushed(pgconn: "psycopg.pq.abc.PGconn") -> Generator[Wait, Ready | int, None]:
+    """Send all that is buffered, for ``Connection.wait``.
+
+    A pipeline (psycopg 3.3) waits for answers although the socket took only a part of what it wrote; the server then waits, too, for
+    the rest: for ever.
+    """
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
 
 
 def _adapt(connection: "psycopg.Connection[Any]") -> None:
@@ -306,7 +318,8 @@ class PostgresDatabase:
         Each wait is a Sync of the protocol, after which the server counts as idle in its transaction and watches the time.
         """
         self._unanswered = False
-        if self._pipeline is not None:
+        if self._pipeline is not None and self._connection is not None:
+            self._connection.wait(_flushed(self._connection.pgconn))
             self._pipeline.sync()
 
     def _clear(self) -> None:
