@@ -34,7 +34,7 @@ ENGINES = ROOT / ".venv-engines"
 ENGINES_STAMP = ENGINES / "stamp"
 POCKET_VERSIONS = ROOT / "tests" / "pocket_versions.txt"
 """Without hashes: the builds of torch for CPUs and for graphics cards have one version."""
-CHATTERBOX = "chatterbox-tts==0.1.7"
+CHATTERBOX_VERSIONS = ROOT / "tests" / "chatterbox_versions.txt"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODES = {"run": ("build", "run"), "test": ("build", "run", "dev")}
 NETWORK_SIGNS = (
@@ -125,8 +125,8 @@ def engines_fingerprint() -> str:
     """What .venv-engines has to match; of the project file only what its interpreters were made from."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     made_from = [project["version"], project["optional-dependencies"]["pocket"], project["entry-points"]]
-    digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT} {CHATTERBOX} {made_from}".encode())
-    for path in (POCKET_VERSIONS, ROOT / "tests" / "pocket_model.py"):
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {ROOT} {made_from}".encode())
+    for path in (POCKET_VERSIONS, CHATTERBOX_VERSIONS, ROOT / "tests" / "pocket_model.py"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -137,7 +137,7 @@ def engines_are_ready() -> bool:
 
 
 def make_engines() -> None:
-    """Install Pocket TTS the way users do, in an interpreter of its own, with small random weights; unpack Chatterbox's code.
+    """Install Pocket TTS the way users do, in an interpreter of its own, with small random weights; unpack Chatterbox beside it.
 
     Raises:
         SetupFailed: It cannot be installed.
@@ -145,7 +145,7 @@ def make_engines() -> None:
     if engines_are_ready():
         return
     started = time.monotonic()
-    say("Installing Pocket TTS in an interpreter of its own, for the checks")
+    say("Installing Pocket TTS and Chatterbox in an interpreter of their own, for the checks")
     shutil.rmtree(ENGINES, ignore_errors=True)
     install = ["engines", "install", "pocket", "--constraint", str(POCKET_VERSIONS), "--no-models"]
     done = subprocess.run(
@@ -160,10 +160,12 @@ def make_engines() -> None:
     )
     if done.returncode:
         raise SetupFailed(f"The small model of Pocket TTS cannot be made: {done.stdout.strip()[-1500:]}")
-    # too large to be run in the checks: only looked at
-    _pip("install", "--no-deps", "--target", str(ENGINES / "sources"), CHATTERBOX)
+    sources = ENGINES / "sources"
+    _pip("install", "--no-deps", "--target", str(sources), "-r", str(CHATTERBOX_VERSIONS))
+    for library in (sources / "torchaudio" / "lib").glob("*.so"):
+        library.unlink()  # for graphics cards, and not needed
     ENGINES_STAMP.write_text(engines_fingerprint(), encoding="utf-8")
-    say(f"Pocket TTS installed in {time.monotonic() - started:.0f} s")
+    say(f"Pocket TTS and Chatterbox installed in {time.monotonic() - started:.0f} s")
 
 
 def find_chromium() -> str | None:

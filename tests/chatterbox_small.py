@@ -1,182 +1,173 @@
-"""Chatterbox's released code with the networks taken out: too large for the checks, and pinned to libraries that clash with ours.
+"""Chatterbox with few random weights: its released code, whole, with networks of the real architecture made small.
 
-What the package itself does (loading from a folder, preparing and keeping the conditionals of a voice, ``generate``) is the released
-code, read from ``.venv-engines/sources``; the networks below it, their tokenizers and the libraries for sound are stand-ins, as small as
-can be: what comes out depends on text, voice, controls and torch's generator as that of the real ones does, and means nothing.
-Run in the interpreter of Pocket TTS, which has torch.
+Only depths and widths differ (the real ones have 1.1 GB at least), and the weights, whose sound means nothing. Where the released code
+takes no sizes, its classes are made with others than it names. Run in the interpreter of Pocket TTS, which has torch; Chatterbox and
+the libraries that it needs besides lie in ``.venv-engines/sources`` (see ``scripts/setup.py``).
 """
 
+import os
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
-import safetensors.torch
 import torch
 
-from rhapsode.audio.wav import read_wav
-
 SOURCES = Path(__file__).resolve().parents[1] / ".venv-engines" / "sources"
-RATE = 24_000
-TOKENS_PER_CHARACTER = 2
-_SAMPLES_PER_TOKEN = 960
-_SHIFT = torch.linspace(0, 2 * torch.pi, _SAMPLES_PER_TOKEN + 1)[:-1]
+sys.path.insert(0, str(SOURCES))
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # librosa would compile for seconds what is called once
 
+import numpy as np  # noqa: E402
+import s3tokenizer.model_v2  # noqa: E402
+import safetensors.torch  # noqa: E402
+from chatterbox.models.s3gen import S3Gen, s3gen  # noqa: E402
+from chatterbox.models.t3 import T3  # noqa: E402
+from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS  # noqa: E402
+from chatterbox.models.t3.modules import cond_enc  # noqa: E402
+from chatterbox.models.t3.modules.t3_config import T3Config  # noqa: E402
+from chatterbox.models.voice_encoder import VoiceEncoder  # noqa: E402
+from tokenizers import Tokenizer, models  # noqa: E402
+from transformers import PreTrainedTokenizerFast  # noqa: E402
 
-class Network(torch.nn.Module):  # type: ignore[misc] # torch is not in this environment
-    """Has a weight to load, and the settings that the package asks for."""
-
-    def __init__(self, hp: Any = None) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.hp = hp or T3Config()
-
-
-class T3Config(SimpleNamespace):
-    def __init__(self, **changes: object) -> None:
-        super().__init__(speech_cond_prompt_len=8, emotion_adv=True, start_text_token=1, stop_text_token=2, **changes)
-
-    @classmethod
-    def multilingual(cls) -> "T3Config":
-        return cls()
-
-
-class T3Cond(SimpleNamespace):
-    def to(self, device: object = None) -> "T3Cond":
-        return self
-
-
-class T3(Network):
-    """Text to tokens: so many per character, with chance in them as the temperature says."""
-
-    def __init__(self, hp: Any = None) -> None:
-        super().__init__(hp)
-        self.tfmr = SimpleNamespace(wte=None)
-
-    def inference_turbo(
-        self, *, t3_cond: T3Cond, text_tokens: torch.Tensor, temperature: float, **_: object
-    ) -> torch.Tensor:
-        said = text_tokens[0].repeat_interleave(TOKENS_PER_CHARACTER).float()
-        feeling = 37 * float(t3_cond.emotion_adv.mean()) if self.hp.emotion_adv else 0.0
-        chance = 50 * temperature * torch.rand(said.shape)
-        return (said + chance + feeling + float(t3_cond.speaker_emb.mean())).long() % 6561
-
-    def inference(self, *, cfg_weight: float, **arguments: Any) -> torch.Tensor:
-        return (self.inference_turbo(**arguments) + int(37 * cfg_weight))[None] % 6561
-
-
-class S3Gen(Network):
-    """Tokens to sound: a tone for each."""
-
-    def __init__(self, meanflow: bool = False) -> None:
-        super().__init__()
-        self.tokenizer = SimpleNamespace(forward=lambda wavs, max_len: (torch.ones(1, max_len).long(), None))
-
-    def embed_ref(self, wav: np.ndarray, rate: int, device: str) -> dict[str, torch.Tensor]:
-        assert rate == RATE
-        return {"embedding": torch.from_numpy(np.asarray([np.abs(np.fft.rfft(wav)).argmax()], np.float32))}
-
-    def inference(
-        self, *, speech_tokens: torch.Tensor, ref_dict: dict[str, torch.Tensor], n_cfm_timesteps: int = 10
-    ) -> tuple[torch.Tensor, None]:
-        cycles = 4 + (speech_tokens.float() + ref_dict["embedding"]) % 200
-        return 0.3 * torch.sin(cycles[:, None].round() * _SHIFT).reshape(1, -1), None
-
-
-class VoiceEncoder(Network):
-    def embeds_from_wavs(self, wavs: list[np.ndarray], sample_rate: int) -> np.ndarray:
-        return np.stack([np.full(4, np.abs(wav).mean(), np.float32) for wav in wavs])
-
-
-class Tokenizer:
-    """A token is a character."""
-
-    pad_token = None
-    eos_token = "."
-
-    def __init__(self, path: str = "") -> None:
-        pass
-
-    @classmethod
-    def from_pretrained(cls, folder: Path) -> "Tokenizer":
-        return cls()
-
-    def __len__(self) -> int:
-        return 50_276
-
-    def __call__(self, text: str, **_: object) -> SimpleNamespace:
-        return SimpleNamespace(input_ids=self.text_to_tokens(text))
-
-    def text_to_tokens(self, text: str, language_id: str = "") -> torch.Tensor:
-        return torch.tensor([[ord(character) % 6561 for character in text + language_id]])
-
-
-def _load(file: Any, sr: int) -> tuple[np.ndarray, int]:
-    samples, rate = read_wav(file.read())
-    assert rate == sr, "clips have the rate of the models"
-    return samples, rate
-
-
-def _every_third_of_two(wav: np.ndarray, orig_sr: int, target_sr: int) -> np.ndarray:
-    return wav[: wav.size // 3 * 3].reshape(-1, 3)[:, :2].reshape(-1)
-
-
-def _watermark(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    return wav
-
-
-_STAND_INS: dict[str, dict[str, object]] = {
-    "librosa": {"load": _load, "resample": _every_third_of_two},
-    "perth": {"PerthImplicitWatermarker": lambda: SimpleNamespace(apply_watermark=_watermark)},
-    "pyloudnorm": {"Meter": lambda rate: SimpleNamespace(integrated_loudness=lambda wav: -27.0)},
-    "transformers": {"AutoTokenizer": Tokenizer},
-    "chatterbox.models": {},
-    "chatterbox.models.t3": {"T3": T3},
-    "chatterbox.models.t3.modules": {},
-    "chatterbox.models.t3.modules.cond_enc": {"T3Cond": T3Cond},
-    "chatterbox.models.t3.modules.t3_config": {"T3Config": T3Config},
-    "chatterbox.models.s3tokenizer": {"S3_SR": 16_000, "drop_invalid_tokens": lambda tokens: tokens},
-    "chatterbox.models.s3gen": {"S3GEN_SR": RATE, "S3Gen": S3Gen},
-    "chatterbox.models.s3gen.const": {"S3GEN_SIL": 4299},
-    "chatterbox.models.tokenizers": {"EnTokenizer": Tokenizer, "MTLTokenizer": Tokenizer},
-    "chatterbox.models.voice_encoder": {"VoiceEncoder": VoiceEncoder},
-}
-
-
-def _put_in_place() -> None:
-    for name, members in _STAND_INS.items():
-        module = ModuleType(name)
-        module.__dict__.update(members, __path__=[])
-        sys.modules[name] = module
-    sys.path.insert(0, str(SOURCES))
-
-
-_put_in_place()
-
+from rhapsode.audio.clip import RATE, make_clip  # noqa: E402
 from rhapsode.engines.chatterbox import MultilingualEngine, OriginalEngine, TurboEngine  # noqa: E402
+
+WIDTH = 64
+_CODES = 6561
+"""Tokens of speech; those behind them mean something else."""
+_TWICE = 4
+"""The one that is said over and over in the end."""
+_SPECIAL = {"[STOP]": 0, "[UNK]": 1, "[SPACE]": 2, "[START]": 255}
+
+
+def shrink(layers: int) -> None:
+    """Make every network as small as the code lets it be; the larger language model has this many layers."""
+    LLAMA_CONFIGS["Llama_520M"].update(
+        hidden_size=WIDTH, intermediate_size=WIDTH, num_hidden_layers=layers, head_dim=WIDTH // 16
+    )
+    LLAMA_CONFIGS["GPT2_medium"].update(hidden_size=WIDTH, n_embd=WIDTH, n_head=4, n_layer=2)
+    cond_enc.Perceiver = partial(cond_enc.Perceiver, pre_attention_query_size=WIDTH, embedding_dim=WIDTH)
+    (tokenizer,) = s3tokenizer.model_v2.S3TokenizerV2.__init__.__defaults__
+    tokenizer.n_audio_state, tokenizer.n_audio_head, tokenizer.n_audio_layer = WIDTH, 1, 1
+    sizes: dict[str, dict[str, Any]] = {
+        "UpsampleConformerEncoder": {"num_blocks": 1, "linear_units": WIDTH},
+        "ConditionalDecoder": {"channels": [WIDTH], "n_blocks": 1, "num_mid_blocks": 1, "num_heads": 1},
+        "CAMPPlus": {"growth_rate": 4},
+        "HiFTGenerator": {"base_channels": 32},
+        "ConvRNNF0Predictor": {"cond_channels": 32},
+    }
+    for name, changes in sizes.items():
+        setattr(s3gen, name, _smaller(getattr(s3gen, name), changes))
+
+
+def _smaller(network: Any, changes: dict[str, Any]) -> Any:
+    return lambda **given: network(**given | changes)
+
+
+def _end_soon(t3: Any) -> None:
+    """Choose weights with which speech comes to an end, after about a second: by chance alone it would take the longest there is."""
+    for name, weights in t3.named_parameters():
+        if weights.dim() > 1:
+            weights.data.normal_(0, 0.3 if "head" in name or "emotion" in name else 0.15)
+    stop = t3.hp.stop_speech_token
+    if t3.is_gpt:  # an end as likely at each step
+        t3.speech_head.bias.data.zero_()
+        t3.speech_head.bias.data[stop] = 6.0
+        return
+    clock, one = 0, 1  # channels that no layer changes: the time that was spoken, and 1 while speaking
+    for layer in t3.tfmr.layers:
+        layer.self_attn.o_proj.weight.data[:2] = 0
+        layer.mlp.down_proj.weight.data[:2] = 0
+    time, ends = t3.speech_pos_emb.emb.weight.data, t3.speech_head.weight.data
+    t3.speech_emb.weight.data[:, :2] = 0
+    time[:, clock] = 0.3 * torch.arange(len(time))
+    time[:, one] = 3
+    ends[:, :2] = 0
+    ends[_CODES:, one] = -30
+    ends[stop] = 0
+    ends[stop, clock] = 3
+    if (
+        t3.hp.is_multilingual
+    ):  # whose guard allows no end before the attention has gone through the text, but ends what is said twice
+        ends[_TWICE, clock] = 8
+
+
+def _tokenizer() -> Tokenizer:
+    """A token is a character."""
+    characters = {chr(code): len(_SPECIAL) + code for code in range(33, 127)}
+    unused = {
+        f"<{number}>": number for number in range(256) if number not in {*_SPECIAL.values(), *characters.values()}
+    }
+    found = Tokenizer(models.BPE(vocab=_SPECIAL | characters | unused, merges=[], unk_token="[UNK]"))
+    found.add_special_tokens(list(_SPECIAL))
+    return found
+
+
+def _turbo_config() -> Any:
+    """As ``ChatterboxTurboTTS.from_local`` has it."""
+    config = T3Config(text_tokens_dict_size=50_276)
+    config.llama_config_name = "GPT2_medium"
+    config.speech_tokens_dict_size = 6563
+    config.input_pos_emb = None
+    config.speech_cond_prompt_len = 375
+    config.use_perceiver_resampler = False
+    config.emotion_adv = False
+    return config
+
+
+def _weights(network: Any) -> dict[str, torch.Tensor]:
+    if isinstance(network, T3):
+        _end_soon(network)
+    weights: dict[str, torch.Tensor] = network.eval().state_dict()
+    return weights
+
+
+def _write(name: str, folder: Path) -> None:
+    """The files that the variant is loaded from."""
+    torch.manual_seed(0)
+    voices = _weights(VoiceEncoder())
+    match name:
+        case "turbo":
+            safetensors.torch.save_file(voices, folder / "ve.safetensors")
+            safetensors.torch.save_file(_weights(T3(_turbo_config())), folder / "t3_turbo_v1.safetensors")
+            safetensors.torch.save_file(_weights(S3Gen(meanflow=True)), folder / "s3gen_meanflow.safetensors")
+            PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), eos_token="[STOP]").save_pretrained(folder)
+        case "original":
+            safetensors.torch.save_file(voices, folder / "ve.safetensors")
+            safetensors.torch.save_file(_weights(T3()), folder / "t3_cfg.safetensors")
+            safetensors.torch.save_file(_weights(S3Gen()), folder / "s3gen.safetensors")
+            _tokenizer().save(str(folder / "tokenizer.json"))
+        case _:
+            torch.save(voices, folder / "ve.pt")
+            safetensors.torch.save_file(_weights(T3(T3Config.multilingual())), folder / "t3_mtl23ls_v2.safetensors")
+            torch.save(_weights(S3Gen()), folder / "s3gen.pt")
+            _tokenizer().save(str(folder / "grapheme_mtl_merged_expanded_v1.json"))
+
+
+def _hum(seconds: float) -> bytes:
+    """A clip."""
+    time = np.arange(round(seconds * RATE), dtype=np.float32) / RATE
+    return make_clip(np.asarray(sum(0.1 * np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 6)), np.float32))
+
 
 ENGINES = {"turbo": TurboEngine, "original": OriginalEngine, "multilingual": MultilingualEngine}
 
 
 def _with_files(name: str) -> Any:
-    """The engine, once the files that it loads lie in the model cache."""
+    """The engine, once the files that it loads lie in the model cache; what it speaks with by itself is a hum."""
     engine = ENGINES[name]
 
     def make(options: Any) -> Any:
         folder = engine.variant.folder(options.model_cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in engine.variant.needed:
-            if file.endswith(".safetensors"):
-                safetensors.torch.save_file({"weight": torch.zeros(1)}, folder / file)
-            else:
-                torch.save({"weight": torch.zeros(1)}, folder / file)
-        built_in = {
-            "t3": {"speaker_emb": torch.ones(1, 4), "emotion_adv": 0.5 * torch.ones(1, 1, 1)}
-            | {"cond_prompt_speech_tokens": torch.ones(1, 8).long()},
-            "gen": {"embedding": torch.tensor([40.0])},
-        }
-        torch.save(built_in, folder / "conds.pt")
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            shrink(
+                14 if name == "multilingual" else 2
+            )  # it watches the heads of some layers, the last of them the 14th
+            _write(name, folder)
+            first = engine(options)
+            first._load_model()
+            first._prepare(_hum(max(1.0, engine.variant.min_clip_s + 0.1)), folder / "conds.pt")
         return engine(options)
 
     return make

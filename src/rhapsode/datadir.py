@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from rhapsode.durable import sync_folder
+from rhapsode.durable import named, sync_folder
 from rhapsode.errors import ConfigError, DataDirInUse
 
 LOCK_NAME = "server.lock"
@@ -25,9 +25,10 @@ class DataDirLock:
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
+        self._path = data_dir / LOCK_NAME
         self.token = secrets.token_urlsafe(32)
         """Opens the server to whoever can read the lock file, which only this user can."""
-        self._file = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._acquire():
             os.close(self._file)
             holder = read_holder(data_dir)
@@ -55,8 +56,9 @@ class DataDirLock:
     def publish(self, url: str | None) -> None:
         """Write down at which address the server answers."""
         data = json.dumps({"pid": os.getpid(), "url": url, "token": self.token}).encode()
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, data, 0)
+        with named(self._path):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, data, 0)
 
     def close(self) -> None:
         """Give the directory free."""
@@ -93,7 +95,7 @@ def secret_key(path: Path) -> bytes:
 def _write_durably(path: Path, data: bytes) -> None:
     """Make a file that only this user can read."""
     path.touch(mode=0o600, exist_ok=False)
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -18,6 +18,17 @@ def fanned(root: Path, name: str) -> Path:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Name the file in errors of writing and syncing it: the system knows it by its number alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, to be renamed within; gone when that fails."""
     draft = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
@@ -43,7 +54,8 @@ def names_kept(folder: Path) -> Iterator[None]:
         opened = os.open(folder, os.O_RDONLY)
     try:
         yield
-        os.fsync(opened)
+        with named(folder):
+            os.fsync(opened)
     finally:
         os.close(opened)
 
@@ -77,9 +89,10 @@ def _write_new(path: Path, data: bytes) -> None:
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(opened, rest) :]
-        os.fsync(opened)
+        with named(path):
+            while rest:
+                rest = rest[os.write(opened, rest) :]
+            os.fsync(opened)
     finally:
         os.close(opened)
 
@@ -88,6 +101,7 @@ def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        with named(folder):
+            os.fsync(opened)
     finally:
         os.close(opened)

@@ -1,18 +1,19 @@
 """Named points at which a test can end the process as ``kill -9`` would.
 
-``RHAPSODE_FAILPOINT=take.stored`` ends it at the first pass of that point, ``take.stored:3`` at the third. Unset, which it is
-for everybody but the tests, a point costs one comparison of two strings.
+``RHAPSODE_FAILPOINT=take.stored`` ends it at the first pass of that point, ``take.stored:3`` at the third; several points are
+separated by commas. Unset, which it is for everybody but the tests, a point costs one look into an empty table.
 """
 
-import itertools
 import os
 import signal
 
-_NAME, _, _PASS = os.environ.get("RHAPSODE_FAILPOINT", "").partition(":")
-_passes = itertools.count(1)
+_asked = [point.partition(":") for point in os.environ.get("RHAPSODE_FAILPOINT", "").split(",") if point]
+_passes_left = {name: int(count or 1) for name, _, count in _asked}
 
 
 def failpoint(name: str) -> None:
     """Die here, if that was asked for."""
-    if name == _NAME and next(_passes) >= int(_PASS or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    if name in _passes_left:
+        _passes_left[name] -= 1
+        if _passes_left[name] <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)

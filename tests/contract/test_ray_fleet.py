@@ -2,11 +2,18 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rhapsode.errors import Unavailable, WorkerDied
@@ -16,6 +23,8 @@ from rhapsode.fleet.ray_hired import RayFleetOptions
 from rhapsode.fleet.ray_seat import SEGMENTS_PER_WORKER, wanted_workers
 from tests.clusters import RayCluster, running_cluster
 from tests.fleets import Changes, running
+
+TOKEN = "0123456789abcdef" * 2
 
 
 def fleet_of(folder: Path, cluster: RayCluster, **changes: Any) -> RayFleet:
@@ -44,6 +53,47 @@ async def started(fleet: Fleet) -> AsyncIterator[Changes]:
         yield changes
     finally:
         await fleet.stop(0)
+
+
+@pytest.fixture
+def guarded_cluster(tmp_path: Path) -> Iterator[str]:
+    """Address of a cluster, started as users start one, that wants a token."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    ray = str(Path(sys.executable).with_name("ray"))
+    plain = ["--num-cpus=1", "--include-dashboard=false", "--object-store-memory=80000000", "--block"]
+    env = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+    head = subprocess.Popen(
+        [ray, "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir=/tmp/rh-{port}", *plain],
+        env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    yield f"127.0.0.1:{port}"
+    processes = [head.pid, *(child.pid for child in psutil.Process(head.pid).children(recursive=True))]
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    head.wait()
+    shutil.rmtree(f"/tmp/rh-{port}", ignore_errors=True)
+
+
+@pytest.mark.timeout(120)
+async def test_a_cluster_that_wants_a_token_says_so_and_takes_it(
+    guarded_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = RayFleetOptions(
+        engine="tone", voices_dir=tmp_path, model_cache=tmp_path, clips_dir=tmp_path, address=guarded_cluster,
+        node_cache=str(tmp_path / "node"), express=False,
+    )  # fmt: skip
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    fleet = RayFleet(options)
+    async with started(fleet), asyncio.timeout(90):
+        while "RAY_AUTH_MODE=token" not in str(fleet.waiting_for()):
+            await asyncio.sleep(0.05)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        while not fleet.free_slots():
+            await asyncio.sleep(0.05)
+        assert fleet.waiting_for() is None
 
 
 @pytest.mark.parametrize(

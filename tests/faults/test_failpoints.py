@@ -110,3 +110,15 @@ async def test_a_take_that_a_worker_died_of_storing_is_stored_by_the_server(make
     check(server)
     await check_files(server)
     assert await check_undisturbed(server, make_server("undisturbed")) == 1
+
+
+async def test_a_server_that_dies_of_storing_what_its_worker_could_not_goes_on(make_server: MakeServer) -> None:
+    server = make_server(**EARLY)
+    await server.start("worker.written,take.written")
+    async with server.client() as client:
+        job_id = await client.enqueue(**body(7))
+        assert await server.died(60) == -9
+    async with server.running() as client:
+        await client.ended(job_id)
+    await check_files(server)
+    assert await check_undisturbed(server, make_server("undisturbed")) == 1

@@ -22,6 +22,8 @@ EXAGGERATION = Control("exaggeration", 0.0, 2.0, 0.5, "How much feeling it puts 
 CFG_WEIGHT = Control(
     "cfg_weight", 0.0, 2.0, 0.5, "How closely it keeps to the voice's pace; less is slower and calmer."
 )
+_LEAST_CFG_WEIGHT = 1e-6
+"""With none at all ``ChatterboxTTS`` 0.1.7 fails; with so little it speaks as it would."""
 TAGS = (
     "[clear throat]", "[sigh]", "[shush]", "[cough]", "[groan]", "[sniff]", "[gasp]", "[chuckle]", "[laugh]",
 )  # fmt: skip
@@ -84,6 +86,8 @@ class Variant:
             for control in self.controls
             if control is not SPEED  # the worker's time-stretch does that
         }
+        if "cfg_weight" in given:
+            given["cfg_weight"] = max(given["cfg_weight"], _LEAST_CFG_WEIGHT)
         if len(self.languages) > 1:
             given["language_id"] = language.lower().replace("_", "-").partition("-")[0]
         return given

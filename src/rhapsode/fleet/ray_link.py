@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _LINE_CHARS = 500
 _NOISE = "[state-dump]"
 """Ray prints pages of these when a node dies."""
+_NO_TOKEN = "InvalidAuthToken"
+"""Ray prints this, and asks again for ever, when it does not send the token that the cluster wants."""
 
 R = TypeVar("R", Connected, Hired, Shared, Answered)
 A = TypeVar("A", protocol.Ready, protocol.Described, protocol.Loaded, protocol.Rendered)
@@ -260,6 +262,14 @@ class Link(asyncio.Protocol):
             text = line[:_LINE_CHARS].decode("utf-8", "replace").strip()
             if text and _NOISE not in text:
                 _log.info("ray: %s", text)
+            if _NO_TOKEN in text:
+                self._refused("it wants a token: RAY_AUTH_MODE=token, and the token of its head in ~/.ray/auth_token")
+
+    def _refused(self, cause: str) -> None:
+        """Fail what asks to join."""
+        for number, (worker, reply) in self._waiting.items():
+            if not worker and not reply.done():
+                reply.set_result(Broken(number, cause, "lost"))
 
 
 def _verdict(broken: Broken | Gone) -> RhapsodeError:

@@ -1,4 +1,4 @@
-"""Chatterbox cannot run here: its models are too large. Its released code is read instead, and our calls are held against it."""
+"""Chatterbox's released code is read, and our calls and files are held against it (``tests/chatterbox_small.py`` runs it)."""
 
 import ast
 from pathlib import Path
