@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -205,6 +207,17 @@ def get_postgres() -> None:
     _get("postgresql", find_postgres, "The checks of the ledger need a PostgreSQL server, 13 or newer.", way_out)
 
 
+def get_programs() -> None:
+    """Have everything for the checks that pip cannot bring, one after another: the system installs no two things at once.
+
+    Raises:
+        SetupFailed: Something cannot be had.
+    """
+    get_chromium()
+    get_proxies()
+    get_postgres()
+
+
 def _get(package: str, find: Callable[[], str | None], need: str, way_out: str) -> None:
     """Install a package of the system, unless what it brings can be found.
 
@@ -292,6 +305,18 @@ def say(message: str) -> None:
     print(f"[set-up] {message}", file=sys.stderr, flush=True)
 
 
+def _side_by_side(steps: Sequence[Callable[[], None]]) -> None:
+    """Take steps that do not need each other at once.
+
+    Raises:
+        SetupFailed: One failed; the others have come to their end.
+    """
+    with ThreadPoolExecutor(len(steps)) as threads:
+        taken = [threads.submit(step) for step in steps]
+    for step in taken:
+        step.result()
+
+
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Let no second set-up of this repository run at the same time (where the file system can lock)."""
@@ -319,12 +344,7 @@ def main() -> int:
         try:
             if not is_ready(mode):
                 set_up(mode)
-            make_page(mode)
-            if mode == "test":
-                get_chromium()
-                get_proxies()
-                get_postgres()
-                make_engines()
+            _side_by_side([partial(make_page, mode), *([get_programs, make_engines] if mode == "test" else [])])
         except SetupFailed as error:
             say(f"Failed. {error}")
             return 1
