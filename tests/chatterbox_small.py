@@ -86,9 +86,8 @@ def _end_soon(t3: Any) -> None:
     ends[_CODES:, one] = -30
     ends[stop] = 0
     ends[stop, clock] = 3
-    if (
-        t3.hp.is_multilingual
-    ):  # whose guard allows no end before the attention has gone through the text, but ends what is said twice
+    if t3.hp.is_multilingual:
+        # Its guard allows no end before the attention has gone through the text, but ends what is said twice.
         ends[_TWICE, clock] = 8
 
 

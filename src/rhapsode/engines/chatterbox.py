@@ -131,9 +131,8 @@ class _Chatterbox:
             self._model = getattr(self._module, self.variant.model).from_local(folder, self._device)
         except Exception as error:
             raise EngineError(f"the model in {folder} cannot be loaded: {error}") from error
-        if level := getattr(
-            self._model, "norm_loudness", None
-        ):  # with numpy 2 it gives doubles, which the model refuses
+        if level := getattr(self._model, "norm_loudness", None):
+            # with numpy 2 it gives doubles, which the model refuses
             self._model.norm_loudness = lambda samples, rate: level(samples, rate).astype(np.float32)
         if self._model.conds is not None:
             self._conditionals[BUILT_IN] = self._model.conds

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _LINE_CHARS = 500
 _NOISE = "[state-dump]"
 """Ray prints pages of these when a node dies."""
-_NO_TOKEN = "InvalidAuthToken"
+_UNWELCOME = "InvalidAuthToken"
 """Ray prints this, and asks again for ever, when it does not send the token that the cluster wants."""
 
 R = TypeVar("R", Connected, Hired, Shared, Answered)
@@ -262,7 +262,7 @@ class Link(asyncio.Protocol):
             text = line[:_LINE_CHARS].decode("utf-8", "replace").strip()
             if text and _NOISE not in text:
                 _log.info("ray: %s", text)
-            if _NO_TOKEN in text:
+            if _UNWELCOME in text:
                 self._refused("it wants a token: RAY_AUTH_MODE=token, and the token of its head in ~/.ray/auth_token")
 
     def _refused(self, cause: str) -> None:
