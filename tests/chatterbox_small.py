@@ -5,7 +5,6 @@ takes no sizes, its classes are made with others than it names. Run in the inter
 the libraries that it needs besides lie in ``.venv-engines/sources`` (see ``scripts/setup.py``).
 """
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 
 SOURCES = Path(__file__).resolve().parents[1] / ".venv-engines" / "sources"
 sys.path.insert(0, str(SOURCES))
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # librosa would compile for seconds what is called once
 
 import numpy as np  # noqa: E402
 import s3tokenizer.model_v2  # noqa: E402

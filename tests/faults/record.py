@@ -111,6 +111,9 @@ class Recorder(httpx.AsyncBaseTransport):
         except httpx.HTTPError:
             note(None, False, _Kept(), "")
             raise
+        except AttributeError as error:  # of anyio, which asks the socket of a server that died just now for its name
+            note(None, False, _Kept(), "")
+            raise httpx.ConnectError(f"the server is gone: {error}") from error
         assert isinstance(response.stream, httpx.AsyncByteStream)
         etag = response.headers.get("etag", "")
         response.stream = _Tee(response.stream, lambda whole, data: note(response.status_code, whole, data, etag))
