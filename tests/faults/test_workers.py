@@ -336,11 +336,12 @@ async def test_a_cold_worker_that_does_not_start_charges_nobody(tmp_path: Path) 
 
 
 async def test_no_start_is_waited_for_longer_than_its_timeout(tmp_path: Path) -> None:
+    before = psutil.Process().children()  # of other tests in this process
     fleet = fleet_of(tmp_path, python=interpreter(tmp_path, "import time; time.sleep(60)"), start_timeout_s=0.5)
     with pytest.raises(SynthesisError, match="to start"):
         await fleet.start()
     await fleet.stop(0)
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= set(before)
 
 
 async def test_bulk_workers_are_niced_and_each_knows_its_threads(tmp_path: Path) -> None:
