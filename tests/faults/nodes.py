@@ -1,5 +1,6 @@
 """Several servers on one ledger in PostgreSQL: made, asked, and what the ledger says of them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -41,6 +42,12 @@ class Nodes:
         """A job's events in order, ``data`` as an object."""
         found = self.rows("SELECT * FROM events WHERE job_id = %s ORDER BY seq", job_id)
         return [Row(dict(row.values) | {"data": json.loads(row.data)}) for row in found]
+
+    async def adopted(self, job_id: str, epoch: int) -> None:
+        """Wait until the job is another node's than the one that had this epoch."""
+        async with asyncio.timeout(60):
+            while self.rows("SELECT epoch FROM jobs WHERE id = %s", job_id)[0].epoch == epoch:
+                await asyncio.sleep(0.1)
 
     def check(self, job_id: str, failures: int = 0) -> None:
         """Events are numbered without gaps, nothing finished was begun again, and no more than these failures were charged."""
