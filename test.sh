@@ -9,6 +9,8 @@ set_up test
 cd "$root" || exit 1
 PATH=$venv/bin:$PATH
 export PATH
+# Tests start some hundreds of servers and workers; each would compile all of the sources anew.
+unset PYTHONDONTWRITEBYTECODE
 
 summary=
 failed=0
