@@ -3,7 +3,8 @@
 import pytest
 
 import rhapsode.jobs.runner as runner_module
-from bench.simulate import Costs, SimJoiner, VirtualLoop, simulate
+from bench._simulated import Costs, SimJoiner, VirtualLoop
+from bench.simulate import simulate
 
 
 def test_a_small_cluster_is_busy_and_fair(monkeypatch: pytest.MonkeyPatch) -> None:
