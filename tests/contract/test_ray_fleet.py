@@ -27,14 +27,14 @@ from tests.fleets import Changes, running
 TOKEN = "0123456789abcdef" * 2
 
 
-def fleet_of(folder: Path, cluster: RayCluster, **changes: Any) -> RayFleet:
+def fleet_of(folder: Path, address: str, **changes: Any) -> RayFleet:
     (folder / "voices").mkdir(exist_ok=True)
     plain: dict[str, Any] = {
         "engine": "tone",
         "voices_dir": folder / "voices",
         "model_cache": folder / "models",
         "clips_dir": folder / "clips",
-        "address": cluster.address,
+        "address": address,
         "node_cache": str(folder / "node"),
         "express": False,
     }
@@ -80,12 +80,8 @@ def guarded_cluster(tmp_path: Path) -> Iterator[str]:
 async def test_a_cluster_that_wants_a_token_says_so_and_takes_it(
     guarded_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = RayFleetOptions(
-        engine="tone", voices_dir=tmp_path, model_cache=tmp_path, clips_dir=tmp_path, address=guarded_cluster,
-        node_cache=str(tmp_path / "node"), express=False,
-    )  # fmt: skip
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    fleet = RayFleet(options)
+    fleet = fleet_of(tmp_path, guarded_cluster)
     async with started(fleet), asyncio.timeout(90):
         while "RAY_AUTH_MODE=token" not in str(fleet.waiting_for()):
             await asyncio.sleep(0.05)
@@ -108,7 +104,7 @@ def test_the_size_follows_what_waits_within_its_bounds(busy: int, waiting: int, 
 
 
 async def test_workers_come_with_work_and_go_without(ray_cluster: RayCluster, tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ray_cluster, min_workers=0, max_workers=2, idle_s=0.3)
+    fleet = fleet_of(tmp_path, ray_cluster.address, min_workers=0, max_workers=2, idle_s=0.3)
     async with started(fleet) as changes:
         await changes.until(lambda: not fleet.slots())
         assert (await fleet.describe()).info.name == "tone", "known since the start"
@@ -126,7 +122,9 @@ async def test_workers_come_with_work_and_go_without(ray_cluster: RayCluster, tm
 async def test_a_cluster_without_room_says_so_and_work_goes_on_with_those_there_are(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
-    fleet = fleet_of(tmp_path, ray_cluster, max_workers=2, resources={"": {"nowhere": 1.0}}, start_timeout_s=4.0)
+    fleet = fleet_of(
+        tmp_path, ray_cluster.address, max_workers=2, resources={"": {"nowhere": 1.0}}, start_timeout_s=4.0
+    )
     async with started(fleet) as changes:
         assert fleet.free_slots() == []
         room = "the cluster has no room for a worker (1 CPU, 1 nowhere)"
@@ -139,15 +137,15 @@ async def test_workers_share_a_graphics_card_and_no_more_of_them_than_fit(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     half: dict[str, Any] = {"gpus": 0.5, "cpus": 0.5}
-    async with running(fleet_of(tmp_path, ray_cluster, min_workers=2, max_workers=2, **half)) as changes:
+    async with running(fleet_of(tmp_path, ray_cluster.address, min_workers=2, max_workers=2, **half)) as changes:
         assert changes.count
-        late = fleet_of(tmp_path, ray_cluster, start_timeout_s=4.0, **half)
+        late = fleet_of(tmp_path, ray_cluster.address, start_timeout_s=4.0, **half)
         async with started(late) as others:
             await others.until(lambda: "(0.5 CPU, 0.5 GPU)" in (late.waiting_for() or ""))
 
 
 async def test_voices_clips_and_models_reach_other_nodes_by_content(ray_cluster: RayCluster, tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ray_cluster)
+    fleet = fleet_of(tmp_path, ray_cluster.address)
     (tmp_path / "clips").mkdir()
     clip = b"RIFF, so to speak" * 1000
     digest = hashlib.sha256(clip).hexdigest()
@@ -173,7 +171,7 @@ async def test_a_killed_node_is_charged_to_nobody_and_others_take_over(tmp_path:
     with running_cluster() as cluster:
         cluster.add_node(cpus=0)
         nodes = [cluster.add_node(cpus=1) for _ in range(2)]
-        fleet = fleet_of(tmp_path, cluster, min_workers=2, max_workers=2)
+        fleet = fleet_of(tmp_path, cluster.address, min_workers=2, max_workers=2)
         async with running(fleet) as changes:
             victim = cluster.node_of(next(iter(fleet.processes().values())))
             speaking = {seat: asyncio.create_task(fleet.synthesise(seat, task("!hang!"))) for seat in fleet.processes()}

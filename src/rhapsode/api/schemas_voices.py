@@ -77,10 +77,3 @@ class EngineList(_Answer):
     """The engines that are installed."""
 
     engines: list[EngineDetails]
-
-
-class UploadError(_Answer):
-    """A file that was not taken."""
-
-    filename: str
-    error: str

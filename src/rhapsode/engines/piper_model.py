@@ -35,7 +35,6 @@ _FRAMES_PER_ID_GUESS = 4.0
 _SPIN_US = 1000
 """How long threads wait awake for the next operator of one inference, never between inferences: a tenth faster per sentence."""
 _FOLDER = "piper-patched"
-_HASH_BLOCK = 1 << 20
 
 _log = logging.getLogger(__name__)
 

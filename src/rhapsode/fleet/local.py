@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
@@ -23,7 +22,6 @@ from rhapsode.fleet.seat import Place, Seat, State
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 _STOP_S = 2.0
 """How long an idle worker may take to exit before it is killed."""

@@ -10,7 +10,6 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TypeVar
 
 from rhapsode.errors import EngineError, EngineUnloaded, NotFound, RhapsodeError, SynthesisError, Unavailable
 from rhapsode.fleet.base import EngineChoice, EngineDescription, Rendered, Slot, SynthesisTask
@@ -21,7 +20,6 @@ from rhapsode.fleet.ray_seat import Seat, State, new_seat, wanted_workers
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 _TICK_S = 0.5
 _LEAVE_S = 2.0
