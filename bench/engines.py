@@ -4,8 +4,9 @@
 The real-time factor is the processor time of one thread per second of sound, the median over the sentences, so that what else runs
 here has little part in it; the memory is the peak of a process of its own, before anybody listens; word error rates are those of
 faster-whisper tiny.en. ``--markdown`` writes the tables into docs/engines.md. Kokoro's weights are those of the development
-packages, and Pocket TTS gets random weights of its full size, which say nothing but take as long, unless ``--model-cache`` has some.
-Engines with an interpreter of their own are measured in it.
+packages, and Pocket TTS and Chatterbox get random weights of their full size, which say nothing but take as long, unless
+``--model-cache`` has some. Engines with an interpreter of their own are measured in it; Chatterbox in Pocket TTS's otherwise, with
+the libraries that its checks have.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,53 @@ from tests.speech import Recogniser, canonical, word_errors
 
 PAGE = ROOT / "docs" / "engines.md"
 MARK = "<!-- figures: written by bench/engines.py --markdown -->"
-MEASURED = ("kokoro", "piper", "pocket")
+MEASURED = ("kokoro", "piper", "pocket", "chatterbox-turbo", "chatterbox", "chatterbox-multilingual")
 CHECKS = ROOT / ".venv-engines"
+CHATTERBOX = CHECKS / "sources"
+"""Its code and libraries, but for those that Pocket TTS has too."""
+RANDOM = {
+    "pocket": ("pocket_model.py", "full"),
+    "chatterbox-turbo": ("chatterbox_model.py", "turbo"),
+    "chatterbox": ("chatterbox_model.py", "original"),
+    "chatterbox-multilingual": ("chatterbox_model.py", "multilingual"),
+}
+"""What writes random weights into a model cache, among the tests, and its last argument."""
 
 
-def measure(name: str, python: Path, cache: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Python:
+    """An interpreter, and folders of libraries besides its own."""
+
+    path: Path
+    libraries: tuple[Path, ...] = ()
+
+    def run(self, *arguments: str | Path) -> str:
+        """What it prints."""
+        path = os.pathsep.join(map(str, self.libraries))
+        done = subprocess.run(
+            [self.path, *arguments],
+            stdout=subprocess.PIPE, text=True, check=True, env=os.environ | OFFLINE | ({"PYTHONPATH": path} if path else {}),
+        )  # fmt: skip
+        return done.stdout
+
+
+def pythons(data_dir: Path) -> dict[str, Python]:
+    """The interpreter of each engine that can be measured."""
+    own = {name: Python(path) for name, path in interpreters(data_dir).items()}
+    here = {name: Python(Path(sys.executable)) for name in engine_names() if not missing_packages(name)}
+    if "pocket" in own and CHATTERBOX.is_dir():
+        borrowed = Python(own["pocket"].path, (CHATTERBOX,))
+        here |= {name: borrowed for name in engine_names() if name.startswith("chatterbox")}
+    found = here | own
+    return {name: found[name] for name in MEASURED if name in found}
+
+
+def measure(name: str, python: Python, cache: Path) -> dict[str, Any]:
     """The figures of one engine, measured by its interpreter, and how much of each voice is misunderstood."""
     with tempfile.TemporaryDirectory(prefix="rhapsode-bench-") as folder:
         spoken = Path(folder) / "spoken.npz"
-        command = [str(python), str(ROOT / "bench" / "engine_child.py"), name, str(cache), str(spoken)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | OFFLINE)
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        printed = python.run(ROOT / "bench" / "engine_child.py", name, cache, spoken)
+        found: dict[str, Any] = json.loads(printed.splitlines()[-1])
         with np.load(spoken) as sounds:
             found["errors"] = errors_of(found["rates"], sounds)
     return found
@@ -62,18 +100,19 @@ def errors_of(rates: dict[str, int], sounds: Any) -> dict[str, float]:
     }
 
 
-def rows(names: list[str], own: dict[str, Path], model_cache: Path | None) -> list[dict[str, Any]]:
+def rows(engines: dict[str, Python], model_cache: Path | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="rhapsode-bench-") as folder:
-        cache = model_cache or Path(folder)
-        for name in names:
-            print(f"{name} …", file=sys.stderr, flush=True)
-            random = model_cache is None and name == "pocket"
+    for name, python in engines.items():
+        print(f"{name} …", file=sys.stderr, flush=True)
+        random = model_cache is None and name in RANDOM
+        with tempfile.TemporaryDirectory(prefix="rhapsode-bench-") as folder:
+            cache = model_cache or Path(folder)
             if model_cache is None and name == "kokoro":
                 kokoro.put_into(cache)
             if random:
-                subprocess.run([own[name], ROOT / "tests" / "pocket_model.py", cache, "full"], check=True)
-            found.append(measure(name, own.get(name, Path(sys.executable)), cache) | {"random": random})
+                script, which = RANDOM[name]
+                python.run(ROOT / "tests" / script, cache, which)
+            found.append(measure(name, python, cache) | {"random": random})
     return found
 
 
@@ -116,9 +155,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=CHECKS, help="where engines have interpreters of their own")
     parser.add_argument("--markdown", action="store_true", help="write the tables into docs/engines.md")
     options = parser.parse_args()
-    own = dict(interpreters(options.data_dir))
-    able = [name for name in engine_names() if name in MEASURED and (name in own or not missing_packages(name))]
-    lines = table(rows(options.names or able, own, options.model_cache))
+    able = pythons(options.data_dir)
+    lines = table(rows({name: able[name] for name in options.names or able}, options.model_cache))
     print("\n".join(lines))
     if options.markdown:
         before, mark, _ = PAGE.read_text().partition(MARK)

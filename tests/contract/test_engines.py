@@ -70,7 +70,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield Subject(host.engine, "alba", folder, times_words=False)
             host.close()
         case "turbo" | "original" | "multilingual":  # Chatterbox's own code, with small networks of random weights
-            host = Host(POCKET / "bin" / "python", f"tests.chatterbox_small:{request.param}")
+            host = Host(POCKET / "bin" / "python", f"tests.chatterbox_model:{request.param}")
             yield Subject(host.engine, "chatterbox", folder, quick=False, times_words=False)
             host.close()
         case _:

@@ -1,4 +1,4 @@
-"""Chatterbox's released code is read, and our calls and files are held against it (``tests/chatterbox_small.py`` runs it)."""
+"""Chatterbox's released code is read, and our calls and files are held against it (``tests/chatterbox_model.py`` runs it)."""
 
 import ast
 from pathlib import Path

@@ -1,8 +1,10 @@
-"""Chatterbox with few random weights: its released code, whole, with networks of the real architecture made small.
+"""Chatterbox with random weights: its released code, whole, with networks of the real architecture, made small for tests.
 
 Only depths and widths differ (the real ones have 1.1 GB at least), and the weights, whose sound means nothing. Where the released code
 takes no sizes, its classes are made with others than it names. Run in the interpreter of Pocket TTS, which has torch; Chatterbox and
 the libraries that it needs besides lie in ``.venv-engines/sources`` (see ``scripts/setup.py``).
+
+``python tests/chatterbox_model.py MODEL_CACHE turbo|original|multilingual`` writes one in its full size: it takes as long as the real one.
 """
 
 import sys
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 
 SOURCES = Path(__file__).resolve().parents[1] / ".venv-engines" / "sources"
-sys.path.insert(0, str(SOURCES))
+sys.path[:0] = [str(SOURCES), str(SOURCES.parents[1] / "src")]
 
 import numpy as np  # noqa: E402
 import s3tokenizer.model_v2  # noqa: E402
@@ -28,6 +30,7 @@ from tokenizers import Tokenizer, models  # noqa: E402
 from transformers import PreTrainedTokenizerFast  # noqa: E402
 
 from rhapsode.audio.clip import RATE, make_clip  # noqa: E402
+from rhapsode.engines.base import EngineOptions  # noqa: E402
 from rhapsode.engines.chatterbox import MultilingualEngine, OriginalEngine, TurboEngine  # noqa: E402
 
 WIDTH = 64
@@ -64,9 +67,10 @@ def _smaller(network: Any, changes: dict[str, Any]) -> Any:
 
 def _end_soon(t3: Any) -> None:
     """Choose weights with which speech comes to an end, after about a second: by chance alone it would take the longest there is."""
+    scale = 0.15 * (WIDTH / t3.dim) ** 0.5
     for name, weights in t3.named_parameters():
         if weights.dim() > 1:
-            weights.data.normal_(0, 0.3 if "head" in name or "emotion" in name else 0.15)
+            weights.data.normal_(0, 2 * scale if "head" in name or "emotion" in name else scale)
     stop = t3.hp.stop_speech_token
     if t3.is_gpt:  # an end as likely at each step
         t3.speech_head.bias.data.zero_()
@@ -150,24 +154,28 @@ def _hum(seconds: float) -> bytes:
 ENGINES = {"turbo": TurboEngine, "original": OriginalEngine, "multilingual": MultilingualEngine}
 
 
-def _with_files(name: str) -> Any:
-    """The engine, once the files that it loads lie in the model cache; what it speaks with by itself is a hum."""
+def make(name: str, options: EngineOptions) -> None:
+    """Write what the engine loads into its folder in the model cache; what it speaks with by itself is a hum."""
     engine = ENGINES[name]
-
-    def make(options: Any) -> Any:
-        folder = engine.variant.folder(options.model_cache)
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            shrink(
-                14 if name == "multilingual" else 2
-            )  # it watches the heads of some layers, the last of them the 14th
-            _write(name, folder)
-            first = engine(options)
-            first._load_model()
-            first._prepare(_hum(max(1.0, engine.variant.min_clip_s + 0.1)), folder / "conds.pt")
-        return engine(options)
-
-    return make
+    folder = engine.variant.folder(options.model_cache)
+    folder.mkdir(parents=True)
+    _write(name, folder)
+    first = engine(options)
+    first._load_model()
+    first._prepare(_hum(max(1.0, engine.variant.min_clip_s + 0.1)), folder / "conds.pt")
 
 
-turbo, original, multilingual = map(_with_files, ENGINES)
+def _small(name: str, options: EngineOptions) -> Any:
+    """The engine, once the files that it loads are there."""
+    if not ENGINES[name].variant.folder(options.model_cache).exists():
+        shrink(14 if name == "multilingual" else 2)  # it watches the heads of some layers, the last of them the 14th
+        make(name, options)
+    return ENGINES[name](options)
+
+
+turbo, original, multilingual = (partial(_small, name) for name in ENGINES)
+
+
+if __name__ == "__main__":
+    models_folder = Path(sys.argv[1])
+    make(sys.argv[2], EngineOptions(1, models_folder / "voices", models_folder))
