@@ -122,3 +122,19 @@ async def test_a_server_that_dies_of_storing_what_its_worker_could_not_goes_on(m
         await client.ended(job_id)
     await check_files(server)
     assert await check_undisturbed(server, make_server("undisturbed")) == 1
+
+
+async def test_a_server_that_dies_before_it_says_that_a_job_failed_says_so_later(make_server: MakeServer) -> None:
+    server = make_server()
+    await server.spawn("segment.quarantined")
+    await server.answering()
+    async with server.client() as client:
+        text = "".join(f"This is the paragraph number {n} of a text.\n\n" for n in range(20)) + "This is !raise! bad."
+        job_id = await client.enqueue(**body(3) | {"text": text})
+        assert await server.died(60) == -9
+    assert server.ledger.job(job_id).status == "running"
+    async with server.running() as client:
+        await client.until(job_id, lambda status: status["status"] == "failed")
+        assert "raise" in str((await client.status(job_id))["error"])
+        assert (await client.http.post(f"/tts/{job_id}/retry")).status_code == 202
+        await client.until(job_id, lambda status: status["status"] == "failed")

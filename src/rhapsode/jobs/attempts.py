@@ -233,13 +233,19 @@ class Attempts:
         )
         if after.status is not SegmentStatus.FAILED:
             return after
-        excerpt = state.segment.text[:_EXCERPT] + ("…" if len(state.segment.text) > _EXCERPT else "")
+        failpoint("segment.quarantined")
         await run.settled_before(index)  # of a failed job the part before the gap is there
-        message = f"segment {index} ({excerpt!r}) failed {after.failures} times: {error}"
-        job = await self._shop.patience.keep_trying(lambda: ledger.fail_job(fence, message, index))
-        if job.run <= self._max_retries:
-            self._owner.submit(await self._shop.patiently(ledger.retry_job, job.id))
+        await self.give_up(run.job, after)
         return None
+
+    async def give_up(self, job: Job, failed: SegmentState) -> None:
+        """End a job one of whose segments failed for good, or queue it again as often as that is wanted."""
+        text, ledger = failed.segment.text, self._shop.ledger
+        excerpt = text[:_EXCERPT] + ("…" if len(text) > _EXCERPT else "")
+        message = f"segment {failed.segment.index} ({excerpt!r}) failed {failed.failures} times: {failed.error}"
+        ended = await self._shop.patiently(ledger.fail_job, job.fence, message, failed.segment.index)
+        if ended.run <= self._max_retries:
+            self._owner.submit(await self._shop.patiently(ledger.retry_job, job.id))
 
     def _note(self, run: JobRun, job: Job) -> None:
         run.newer(job)

@@ -252,6 +252,8 @@ class Scheduler:
             if job is None or job.deleted or job.status.is_terminal or job.epoch != self._shop.ledger.epoch:
                 self.order.remove(job_id)
                 self.overview.remove(job_id)
+            elif job.status is JobStatus.RUNNING and (failed := await self._failed_of(job)):
+                self._spawn(self.attempts.give_up(job, failed))
             else:
                 engine = (await self._shop.fleet.describe(job.request.engine)).info
                 run = JobRun(job, self._shop, engine, partial(self._on_ready, job_id), self._on_stale, head)
@@ -272,6 +274,11 @@ class Scheduler:
             if self._activating.get(job_id) is asyncio.current_task():
                 del self._activating[job_id]
         self.kick()
+
+    async def _failed_of(self, job: Job) -> SegmentState | None:
+        """The segment that failed for good before a server died that had not yet said so of the job."""
+        found = await self._shop.ledger.segments(job.id, 0, 1, SegmentStatus.FAILED)
+        return found[0] if found else None
 
     def _most_runs(self) -> int:
         return min(max(_MIN_RUNS, len(self._shop.fleet.slots())), _MAX_RUNS)
