@@ -58,9 +58,16 @@ class Handler(AsyncEventHandler):
     """One connection. Speaks in a task of its own, so that it hears when the client leaves."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: JobService, settings: Wyoming
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        service: JobService,
+        settings: Wyoming,
+        handlers: set["Handler"],
     ) -> None:
         super().__init__(reader, writer)
+        self._handlers = handlers
+        handlers.add(self)
         self._service = service
         self._settings = settings
         self._replies: asyncio.Queue[_Reply] = asyncio.Queue(_WAITING)
@@ -71,6 +78,12 @@ class Handler(AsyncEventHandler):
 
     async def run(self) -> None:
         """Answer until the client leaves; at once nothing to those who may not connect."""
+        try:
+            await self._run()
+        finally:
+            self._handlers.discard(self)
+
+    async def _run(self) -> None:
         peer = self.writer.get_extra_info("peername")
         networks = self._settings.networks
         if networks and not any(ipaddress.ip_address(peer[0]) in network for network in networks):
@@ -97,6 +110,8 @@ class Handler(AsyncEventHandler):
                     asked = Synthesize.from_event(event)
                     await self._replies.put(self._reply_to(asked))
             elif SynthesizeStart.is_type(event.type):
+                if self._streamed is not None:  # was never stopped
+                    await self._streamed.texts.put(None)
                 self._streamed = _Reply(SynthesizeStart.from_event(event).voice, streaming=True)
                 self._pending, self._chars = "", 0
                 await self._replies.put(self._streamed)
@@ -107,7 +122,7 @@ class Handler(AsyncEventHandler):
                     await self._streamed.texts.put(self._pending)
                 await self._streamed.texts.put(None)
                 self._streamed, self._pending = None, ""
-        except (RhapsodeError, KeyError, TypeError, ValueError) as error:
+        except (RhapsodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             await self._refuse(error)
         return True
 
@@ -141,14 +156,17 @@ class Handler(AsyncEventHandler):
     async def _speak_all(self) -> None:
         """Answer one request after the other."""
         while True:
-            reply = await self._replies.get()
-            try:
-                while (text := await reply.texts.get()) is not None:
+            reply, is_refused = await self._replies.get(), False
+            while (text := await reply.texts.get()) is not None:
+                if is_refused:
+                    continue
+                try:
                     await self._speak(reply, text)
-            except RhapsodeError as error:
-                await self._refuse(error)
-            except (ConnectionError, OSError):
-                return
+                except ConnectionError:
+                    return
+                except Exception as error:  # noqa: BLE001 - whatever it was, the connection's next request is answered
+                    is_refused = True
+                    await self._refuse(error)
             if reply.rate is not None:
                 await self.write_event(AudioStop().event())
             if reply.streaming:
@@ -158,6 +176,7 @@ class Handler(AsyncEventHandler):
         if not any(char.isalnum() for char in text):
             return
         service = self._service
+        service.require_engine()
         described = await service.shop.fleet.describe()
         wanted = _chosen(described.voices, reply.voice)
         asked: dict[str, object] = {"text": text, "tags": ["wyoming"], "predefined_voice_id": wanted}
@@ -220,9 +239,7 @@ async def answering_wyoming(service: JobService, settings: Wyoming) -> AsyncIter
     handlers: set[Handler] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Handler:
-        handler = Handler(reader, writer, service, settings)
-        handlers.add(handler)
-        return handler
+        return Handler(reader, writer, service, settings, handlers)
 
     server = _Server(settings.host, settings.port)
     await server.start(connected)
@@ -233,7 +250,7 @@ async def answering_wyoming(service: JobService, settings: Wyoming) -> AsyncIter
         yield port
     finally:
         await server.stop()
-        for handler in handlers:
+        for handler in list(handlers):
             await handler.disconnect()
         if announced is not None:
             await announced.async_close()

@@ -1,6 +1,7 @@
 """Wyoming, with the client library that Home Assistant uses."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from zeroconf import ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from rhapsode.errors import ConfigError
+from rhapsode.wyoming_server import Handler
 from tests.browser.site import free_port
 from tests.serving import Server, serving, settings_for
 
@@ -199,3 +201,54 @@ async def test_an_address_in_use_is_said(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"wyoming\.port: cannot listen"):
             async with serving(settings_for(tmp_path / "b", wyoming__enabled=True, wyoming__port=port)):
                 pass
+
+
+async def test_an_unloaded_engine_is_said_at_once(tmp_path: Path) -> None:
+    async with answering(tmp_path) as (server, port), AsyncTcpClient("127.0.0.1", port) as client:
+        assert (await server.http.post("/api/unload")).status_code == 200
+        await client.write_event(Synthesize(text="Hello.").event())
+        assert Error.from_event((await until_stop(client))[-1]).code == "EngineUnloaded"
+        assert (await server.http.post("/restart_server")).status_code == 200
+        await client.write_event(Synthesize(text="Hello.").event())
+        assert samples(await until_stop(client))
+
+
+@pytest.mark.parametrize("voice", [{"language": 5}, {"name": 5}, {"name": ["x"]}])
+async def test_a_voice_that_makes_no_sense_is_said_and_the_connection_goes_on(tmp_path: Path, voice: object) -> None:
+    async with answering(tmp_path) as (_, port), AsyncTcpClient("127.0.0.1", port) as client:
+        for streaming in (False, True):
+            if streaming:
+                await client.write_event(Event("synthesize-start", {"voice": voice}))
+                await client.write_event(SynthesizeChunk(text="One. Two. Three").event())
+                await client.write_event(SynthesizeStop().event())
+            else:
+                await client.write_event(Event("synthesize", {"text": "Hi.", "voice": voice}))
+            assert Error.is_type((await until_stop(client))[-1].type)
+            if streaming:
+                assert SynthesizeStopped.is_type((await client.read_event()).type)
+        await client.write_event(Synthesize(text="Good.").event())
+        assert samples(await until_stop(client))
+
+
+async def test_a_text_that_was_never_ended_gives_way_to_the_next(tmp_path: Path) -> None:
+    async with answering(tmp_path) as (_, port), AsyncTcpClient("127.0.0.1", port) as client:
+        for last in (False, True):
+            await client.write_event(SynthesizeStart().event())
+            await client.write_event(SynthesizeChunk(text="Hello there. ").event())
+            if last:
+                await client.write_event(SynthesizeStop().event())
+        for _ in range(2):
+            assert samples(await until_stop(client, "synthesize-stopped"))
+
+
+async def test_connections_that_ended_are_forgotten(tmp_path: Path) -> None:
+    before = sum(isinstance(found, Handler) for found in gc.get_objects())
+    async with answering(tmp_path) as (_, port):
+        for _ in range(20):
+            async with AsyncTcpClient("127.0.0.1", port) as client:
+                await client.write_event(Ping().event())
+                await client.read_event()
+        async with asyncio.timeout(10):
+            while sum(isinstance(found, Handler) for found in gc.get_objects()) > before + 1:
+                await asyncio.sleep(0.05)
+                gc.collect()
