@@ -80,6 +80,10 @@ async def test_twenty_duplicates_at_once_make_one_job(ledger: Ledger) -> None:
         await ledger.submit(new_job(idempotency_key="key", fingerprint="other"))
     assert (caught.value.field, caught.value.status) == ("Idempotency-Key", 422)
     assert {job.id for job in await listed(ledger)} == {answers[0][0].id, other.id}
+    assert await ledger.submitted("me", "key", "same") == answers[0][0]
+    assert await ledger.submitted("me", "other", "same") is None
+    with pytest.raises(InvalidInput):
+        await ledger.submitted("me", "key", "other")
 
 
 async def test_jobs_list_newest_first_by_owner_status_and_cursor(ledger: Ledger, clock: Clock) -> None:

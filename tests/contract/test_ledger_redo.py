@@ -143,7 +143,7 @@ async def test_a_purged_parent_ends_its_redos(ledger: Ledger) -> None:
     await ledger.purge_job(parent.id)
     ended = await ledger.get_job(made.id)
     assert ended is not None
-    assert ended.status is JobStatus.CANCELLED
+    assert (ended.status, ended.deleted) == (JobStatus.CANCELLED, True)
     with pytest.raises(Refused):
         await ledger.complete_redo(made.fence, 1, NEWER)
 
@@ -171,3 +171,14 @@ async def test_the_new_take_stays_when_the_redo_expires(ledger: Ledger, clock: C
     assert state.take is not None
     assert state.take.digest not in dropped
     assert len(dropped) == 1  # the take of before
+
+
+async def test_what_would_go_into_a_job_that_is_gone_is_not_queued_again(ledger: Ledger, clock: Clock) -> None:
+    parent = await finish(ledger, 2)
+    clock.now += TTL_S / 2
+    late = await ledger.submit_redo(redo(parent))
+    await ledger.cancel_job(late.id, "enough")
+    clock.now += TTL_S / 2 + 1
+    assert [job.id for job in await ledger.expire_jobs(clock.now)] == [parent.id]
+    with pytest.raises(Gone, match=parent.id):
+        await ledger.retry_job(late.id)

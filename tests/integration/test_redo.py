@@ -202,11 +202,21 @@ async def test_a_deleted_job_takes_its_redo_with_it(server: Server) -> None:
     job_id = await completed(server, **SLOW)
     made = await ask(server, job_id, 1)
     await server.http.delete(f"/tts/{job_id}?purge=true")
-    found = await server.until(made, "cancelled", "completed")
-    assert (await server.http.get(f"/tts/{job_id}/result")).status_code == 410
-    assert (await server.http.post(f"/tts/{job_id}/segments/1/redo")).status_code == 410
-    if found["status"] == "cancelled":
-        assert not list(server.settings.job_queue.output_path.glob(f"*{job_id}*_r2*"))
+    for gone in (f"/tts/{job_id}/result", f"/tts/{made}/status", f"/tts/{made}/text", f"/tts/{made}/segments/1/audio"):
+        assert (await server.http.get(gone)).status_code == 410, gone
+    for path in (f"/tts/{job_id}/segments/1/redo", f"/tts/{made}/retry"):
+        assert (await server.http.post(path)).status_code == 410, path
+    assert not list(server.settings.job_queue.output_path.glob(f"*{job_id}*"))
+
+
+async def test_a_deleted_job_takes_with_it_what_was_made_again_before(server: Server) -> None:
+    job_id = await completed(server)
+    made = await ask(server, job_id, 1)
+    await server.until(made, "completed")
+    assert (await server.http.get(f"/tts/{made}/text")).status_code == 200
+    await server.http.delete(f"/tts/{job_id}?purge=true")
+    for path in ("status", "text", "segments/1/audio"):
+        assert (await server.http.get(f"/tts/{made}/{path}")).status_code == 410
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,13 @@ async def test_a_purged_text_is_nowhere_on_the_disk(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         job = await home.speak("An unmistakable secret sentence about xylophones.")
         assert job.status is JobStatus.COMPLETED
-        await home.service.purge(job.id)
+        parts = {"pronunciations": {"Zyx": "xylophone"}}
+        failed = await home.speak("A xylophone !raise! that is never heard.", **parts)
+        assert failed.status is JobStatus.FAILED
+        assert failed.error
+        assert "xylophone" in failed.error
+        for one in (job, failed):
+            await home.service.purge(one.id)
         assert not home.result(job).exists()
         home.let_pass(GRACE_S + 1)
         await home.sweeper.sweep()

@@ -278,6 +278,14 @@ class Ledger(Protocol):
         """
         ...
 
+    async def submitted(self, owner: str, key: str, fingerprint: str) -> Job | None:
+        """The job that was submitted under this idempotency key, or None.
+
+        Raises:
+            InvalidInput: As for :meth:`submit`.
+        """
+        ...
+
     async def get_job(self, job_id: str) -> Job | None:
         """The job, tombstones included, or None."""
         ...

@@ -29,6 +29,7 @@ from rhapsode.ledger.schema import (
     segments,
     takes,
 )
+from rhapsode.ledger.transitions import BY_KEY, FINGERPRINT, require_same
 from rhapsode.model import Event, Job, JobStatus, SegmentState, SegmentStatus
 
 IN_LIMIT = 500
@@ -68,6 +69,15 @@ _WAITING_CHARS = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.text_chars - jobs
 )
 _LEXICON = sa.select(lexicons.c.content).where(lexicons.c.digest == bindparam("digest"))
 _IS_TOUCHABLE = sa.select(jobs.c.id).where(jobs.c.id == bindparam("job"), LIVE, jobs.c.expires_at < bindparam("due"))
+
+
+def submitted(connection: sa.Connection, owner: str, key: str, fingerprint: str) -> Job | None:
+    """See :meth:`rhapsode.ledger.base.Ledger.submitted`."""
+    row = connection.execute(BY_KEY, {"key_owner": owner, "key": key}).first()
+    if row is None:
+        return None
+    require_same(key, row[FINGERPRINT], fingerprint)
+    return to_job(tuple(row))
 
 
 def get_job(connection: sa.Connection, job_id: str) -> Job | None:

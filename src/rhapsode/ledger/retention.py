@@ -4,11 +4,12 @@ A book leaves 40,000 segments behind; deleting them at once would keep all other
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, to_job
+from rhapsode.ledger.rows import JOB_COLUMNS, NO_RESULT, to_job, to_json
 from rhapsode.ledger.schema import LEFTOVER, LIVE, events, job_texts, jobs, lexicons, marks, segments, takes
 from rhapsode.ledger.transaction import Transaction
 from rhapsode.ledger.transitions import IS_JOB, NEXT_EVENT, cancel_job, find
@@ -20,7 +21,18 @@ STEP_ROWS = 1000
 _BURY = (
     sa.update(jobs)
     .where(IS_JOB)
-    .values(**NEXT_EVENT, **NO_RESULT, deleted=True, expires_at=None, idempotency_key=None, tags="[]", warnings="[]")
+    .values(
+        **NEXT_EVENT,
+        **NO_RESULT,
+        deleted=True,
+        expires_at=None,
+        idempotency_key=None,
+        request=bindparam("bare_request"),
+        error=None,
+        webhook_url=None,
+        tags="[]",
+        warnings="[]",
+    )
     .returning(jobs.c.event_seq)
 )
 _REDO = jobs.alias("redo")
@@ -29,7 +41,7 @@ _REDO_UNFINISHED = sa.and_(
     _REDO.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")]),
     _REDO.c.deleted.is_(sa.false()),
 )
-_REDOS = sa.select(_REDO.c.id).where(_REDO.c.redo_of == bindparam("job"), _REDO_UNFINISHED)
+_REDOS = sa.select(*JOB_COLUMNS).where(jobs.c.redo_of == bindparam("job"), LIVE)
 _EXPIRED = (
     sa.select(*JOB_COLUMNS)
     .where(LIVE, jobs.c.expires_at <= bindparam("now"))
@@ -68,13 +80,12 @@ _MARK = sa.update(marks).where(marks.c.pruned_pos < bindparam("pos")).values(pru
 
 
 def bury(tx: Transaction, job_id: str, ttl_s: float) -> Job:
-    """Make a job a tombstone, cancelled first when it is unfinished; the job as it was before."""
+    """Make a job a tombstone, cancelled first when it is unfinished, and all that made it again; the job as it was before."""
     job = find(tx, job_id)
-    if not job.status.is_terminal:
-        cancel_job(tx, job_id, "The job was deleted.", ttl_s)
-    for (redo_id,) in tx.all(_REDOS, job=job_id):
-        cancel_job(tx, redo_id, f"Job {job_id} was deleted.", ttl_s)
-    _make_tombstone(tx, job_id, "deleted")
+    for one in [*map(to_job, tx.all(_REDOS, job=job_id)), job]:
+        if not one.status.is_terminal:
+            cancel_job(tx, one.id, f"Job {job_id} was deleted.", ttl_s)
+        _make_tombstone(tx, one, "deleted")
     return job
 
 
@@ -82,14 +93,15 @@ def bury_expired(tx: Transaction, now: float, limit: int) -> Sequence[Job]:
     """Make jobs whose time is over tombstones; the jobs as they were before."""
     expired = [to_job(row) for row in tx.all(_EXPIRED, now=now, limit=limit)]
     for job in expired:
-        _make_tombstone(tx, job.id, "expired")
+        _make_tombstone(tx, job, "expired")
     return expired
 
 
-def _make_tombstone(tx: Transaction, job_id: str, reason: str) -> None:
-    row = tx.one(_BURY, job=job_id)
+def _make_tombstone(tx: Transaction, job: Job, reason: str) -> None:
+    """Keep nothing of the job that says what was spoken."""
+    row = tx.one(_BURY, job=job.id, bare_request=to_json(replace(job.request, pronunciations=())))
     assert row is not None  # noqa: S101 - the caller found it in this transaction
-    tx.emit(job_id, row[0], "job.deleted", {"reason": reason})
+    tx.emit(job.id, row[0], "job.deleted", {"reason": reason})
 
 
 def leftovers(tx: Transaction) -> Sequence[str]:

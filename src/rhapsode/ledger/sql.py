@@ -120,6 +120,9 @@ class SqlLedger(Ledger):
         write = self.store.write_fleeting if job.attached else self.store.write
         return await write(transitions.submit, job)
 
+    async def submitted(self, owner: str, key: str, fingerprint: str) -> Job | None:
+        return await self._read(queries.submitted, owner, key, fingerprint)
+
     async def get_job(self, job_id: str) -> Job | None:
         return await self._read(queries.get_job, job_id)
 

@@ -44,12 +44,12 @@ NEXT_EVENT: Mapping[str, Any] = {"event_seq": jobs.c.event_seq + 1}
 TOUCH_STEP_S = 60.0
 """Reading a result extends its life at most this often, seconds."""
 
-_BY_KEY = sa.select(*JOB_COLUMNS).where(
+BY_KEY = sa.select(*JOB_COLUMNS).where(
     jobs.c.owner == bindparam("key_owner"),
     jobs.c.idempotency_key == bindparam("key"),
     jobs.c.idempotency_key.is_not(None),
 )
-_FINGERPRINT = jobs.c.keys().index("fingerprint")
+FINGERPRINT = jobs.c.keys().index("fingerprint")
 _INSERT = jobs.insert()
 _USE_LEXICON = (
     sa.update(lexicons)
@@ -175,16 +175,24 @@ def find(tx: Transaction, job_id: str) -> Job:
     return job
 
 
+def require_same(key: str, known: str, fingerprint: str) -> None:
+    """Refuse another request under a key of before.
+
+    Raises:
+        InvalidInput: Their fingerprints differ.
+    """
+    if known != fingerprint:
+        raise InvalidInput(
+            f"Idempotency-Key {key!r} was used before with another body: send a new key.", "Idempotency-Key"
+        )
+
+
 def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
     """See :meth:`rhapsode.ledger.base.Ledger.submit`."""
     if new.idempotency_key is not None:
-        row = tx.one(_BY_KEY, key_owner=new.owner, key=new.idempotency_key)
+        row = tx.one(BY_KEY, key_owner=new.owner, key=new.idempotency_key)
         if row is not None:
-            if row[_FINGERPRINT] != new.fingerprint:
-                raise InvalidInput(
-                    f"Idempotency-Key {new.idempotency_key!r} was used before with another body: send a new key.",
-                    "Idempotency-Key",
-                )
+            require_same(new.idempotency_key, row[FINGERPRINT], new.fingerprint)
             return to_job(row), False
     charge(tx, new)
     if new.request.lexicon is not None and new.dictionary is not None:
@@ -290,6 +298,8 @@ def retry_job(tx: Transaction, job_id: str, limits: Limits = NO_LIMITS) -> Job:
     before = find(tx, job_id)
     if before.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise Conflict(f"Job {job_id} is {before.status}: only failed and cancelled jobs can be retried.")
+    if before.redo_of is not None:
+        find(tx, before.redo_of)  # what it would go into
     require_place(tx, before.owner, limits)
     row = tx.one(_RETRY, job=job_id, own_epoch=tx.epoch)
     assert row is not None  # noqa: S101 - found above, in this transaction
