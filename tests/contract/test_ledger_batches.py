@@ -47,7 +47,7 @@ async def test_a_batch_reads_back_as_it_was_given(ledger: SqlLedger, batches: Sq
     assert (batch.jobs, batch.deleted, batch.progress) == ({JobStatus.QUEUED: 3}, 0, 0)
     assert [job.id for job in jobs] == [job.id for job in new.jobs]
     assert [job.custom_id for job in jobs] == ["c0", "c1", "c2"]
-    assert [batch.index_of(place) for place in range(3)] == [1, 2, 4]
+    assert batch.indexes() == [1, 2, 4]
     assert await batches.get_batch(new.id) == batch
     assert await batches.get_batch(new_job_id()) is None
     assert [job.id for job in await batches.batch_jobs(batch.id, 1, 1)] == [new.jobs[1].id]
@@ -151,3 +151,21 @@ async def test_batches_list_newest_first_by_owner_and_page(batches: SqlBatches, 
         before = (page[-1].created_at, page[-1].id)
     assert seen == expected
     assert {batch.id for batch in await batches.list_batches("you")} == {made[n].id for n in (0, 3, 6)}
+
+
+async def test_all_jobs_of_a_large_batch_are_given_back(batches: SqlBatches) -> None:
+    new = new_batch(1_001)
+    _, jobs, _ = await batches.submit_batch(new)
+    assert [job.id for job in jobs] == [job.id for job in new.jobs]
+
+
+async def test_a_batch_is_found_by_its_key_while_it_has_jobs(ledger: SqlLedger, batches: SqlBatches) -> None:
+    batch, jobs, _ = await batches.submit_batch(new_batch(1, idempotency_key="k", fingerprint="f"))
+    assert await batches.submitted("me", "k", "f") == batch
+    assert await batches.submitted("you", "k", "f") is None
+    assert await batches.submitted("me", "other", "f") is None
+    with pytest.raises(InvalidInput) as caught:
+        await batches.submitted("me", "k", "g")
+    assert caught.value.field == "Idempotency-Key"
+    await ledger.purge_job(jobs[0].id)
+    assert await batches.submitted("me", "k", "f") is None

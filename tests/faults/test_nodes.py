@@ -103,7 +103,10 @@ async def test_a_restart_of_the_database_pauses_the_work_and_loses_nothing(nodes
         job_id, reference = await asyncio.gather(first.enqueue(**book(2)), single.enqueue(**book(2)))
         heard = asyncio.create_task(listen(second, job_id))
         await first.until(job_id, lambda status: status["current_chunk"] >= 5)
+        waiter = asyncio.create_task(first.http.post("/tts", json=book(7)))
+        attached = await another_job(second, job_id)
         await asyncio.to_thread(nodes.postgres.stop, signal.SIGINT)
+        waiter.cancel()  # while nobody can write that down
         refused = await first.http.post("/tts/enqueue", json={"text": "Not now."})
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["Retry-After"]) >= 1
@@ -112,6 +115,7 @@ async def test_a_restart_of_the_database_pauses_the_work_and_loses_nothing(nodes
         assert (await first.http.get("/readyz")).json()["checks"]["ledger"] == "database"
         await asyncio.sleep(1.0)
         await asyncio.to_thread(nodes.postgres.start)
+        await second.until(attached, lambda status: status["status"] == "cancelled")
         await first.ended(job_id)
         assert [event["seq"] for event in await heard] == list(range(1, len(heard.result()) + 1))
         await single.ended(reference)

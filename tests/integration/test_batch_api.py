@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import httpx
 import pytest
@@ -236,3 +237,20 @@ async def test_a_wrong_key_names_the_header(server: Server, path: str, key: str)
     answer = await server.http.post(path, json={"text": "x", "requests": requests(1)}, headers=headers)
     assert answer.status_code == 422
     assert "Idempotency-Key" in answer.json()["detail"]
+
+
+async def test_what_was_taken_before_is_answered_again_when_nothing_more_is(tmp_path: Path) -> None:
+    slow = {"text": "So slow, so slow. " * 50, "predefined_voice_id": "tone-slow"}
+    async with serving(settings_for(tmp_path, limits__max_queued_jobs=2)) as full:
+
+        async def send(path: str, key: str) -> httpx.Response:
+            body = {"requests": [slow]} if path == "/tts/batch" else slow
+            return await full.http.post(path, json=body, headers={"Idempotency-Key": key})
+
+        paths = ("/tts/enqueue", "/tts/batch")
+        first = [await send(path, "one") for path in paths]
+        assert [(await send(path, "two")).status_code for path in paths] == [503, 503]
+        again = [await send(path, "one") for path in paths]
+        assert [answer.headers["idempotent-replayed"] for answer in again] == ["true", "true"]
+        for before, now in zip(first, again, strict=True):
+            assert now.headers["location"] == before.headers["location"]

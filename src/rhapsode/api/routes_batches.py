@@ -87,8 +87,8 @@ async def submit(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     root = root_of(request)
     answer = _shown(batch, root) | {
         "jobs": [
-            {"index": batch.index_of(place), "custom_id": job.custom_id, "job_id": job.id}
-            for place, job in enumerate(jobs)
+            {"index": index, "custom_id": job.custom_id, "job_id": job.id}
+            for index, job in zip(batch.indexes(), jobs, strict=True)
         ]
     }
     headers = {"Location": f"{root}/batches/{batch.id}"} | ({} if created else REPLAYED)
@@ -135,11 +135,11 @@ async def jobs(
     found = await find_batch(ctx.service, batch_id, caller)
     page = await ctx.service.shop.batches.batch_jobs(found.id, start, limit + 1)
     shown = []
-    for place, job in enumerate(page[:limit], start):
+    for index, job in zip(found.indexes()[start:], page[:limit], strict=False):
         if not job.deleted:
             status = await ctx.service.status(job, root_of(request))
             text = await ctx.service.shop.ledger.read_text(job.id, 0, EXCERPT_OF)
-            shown.append(listed(job, status, excerpt(text)) | {"index": found.index_of(place)})
+            shown.append(listed(job, status, excerpt(text)) | {"index": index})
     following = start + limit if len(page) > limit else None
     return JSONResponse({"jobs": shown, "next_start": following}, headers=_NO_STORE)
 
@@ -199,8 +199,8 @@ async def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[di
     entries: list[dict[str, object]] = []
     members: list[Member] = []
     labels = [
-        (job.custom_id or f"{batch.index_of(place):0{width}d}", extension(job.request.output_format))
-        for place, job in enumerate(jobs)
+        (job.custom_id or f"{index:0{width}d}", extension(job.request.output_format))
+        for index, job in zip(batch.indexes(), jobs, strict=True)
     ]
     store, loop, turns = ctx.service.shop.results, asyncio.get_running_loop(), asyncio.Semaphore(_LOOKS)
 
@@ -209,13 +209,13 @@ async def _contents(ctx: Context, batch: Batch, jobs: Sequence[Job]) -> tuple[di
             return await ctx.service.results.stat(job) is not None
 
     found = await asyncio.gather(*map(is_there, jobs))
-    for place, (job, name, there) in enumerate(zip(jobs, safe_names(labels), found, strict=True)):
+    for index, job, name, there in zip(batch.indexes(), jobs, safe_names(labels), found, strict=True):
         if there and job.result:
             pieces = partial(_pieces, store, job.result.name, loop)
             members.append(Member(name, pieces, job.result.size, time.gmtime(job.ended_at or job.created_at)[:6]))
         entries.append(
             {
-                "index": batch.index_of(place),
+                "index": index,
                 "custom_id": job.custom_id,
                 "job_id": job.id,
                 "status": "deleted" if job.deleted else job.status.value,

@@ -1,5 +1,6 @@
 """What OpenAI's clients ask for: ``/v1/audio/speech``, ``/v1/models``, ``/v1/audio/voices``."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -124,7 +125,7 @@ async def voices(ctx: Ctx, _: Reader) -> JSONResponse:
     described = await ctx.service.all_described(refresh=True)
     names = [voice.id for one in described for voice in one.voices]
     if any(one.info.can_clone for one in described):
-        names += ctx.service.references()
+        names += await asyncio.to_thread(ctx.service.references)
     return JSONResponse({"status": "ok", "voices": list(dict.fromkeys(names))})
 
 
@@ -151,7 +152,7 @@ async def _body(ctx: Context, asked: TheirSpeech, audio_format: AudioFormat) -> 
     }
     if wanted and not (wanted == voice and wanted.lower() in _THEIR_VOICES):
         described = await ctx.service.described(engine or ctx.service.engine_of(wanted))
-        if described.voice(wanted) is None and wanted in ctx.service.references():
+        if described.voice(wanted) is None and wanted in await asyncio.to_thread(ctx.service.references):
             body |= {"voice_mode": "clone", "reference_audio_filename": wanted}
         else:
             body["predefined_voice_id"] = wanted

@@ -73,6 +73,9 @@ async def submit_batch(
     if wanted.webhook_url is not None:
         webhooks = service.settings.webhooks
         check_url(wanted.webhook_url, Policy(webhooks.allow_private, webhooks.hosts), "webhook_url")
+    batches, key = service.shop.batches, wanted.idempotency_key
+    if key is not None and (known := await batches.submitted(caller.owner, key, wanted.fingerprint)):
+        return known, await batches.batch_jobs(known.id, limit=known.total), False
     service.require_room(len(wanted.items))
     batch_id = new_job_id()
     taken: list[NewJob] = []
@@ -99,10 +102,10 @@ async def submit_batch(
         errors=errors,
         jobs=jobs,
         webhook_url=wanted.webhook_url,
-        idempotency_key=wanted.idempotency_key,
+        idempotency_key=key,
         fingerprint=wanted.fingerprint,
     )
-    batch, stored, created = await service.shop.batches.submit_batch(new)
+    batch, stored, created = await batches.submit_batch(new)
     if created:
         await asyncio.shield(_hand_over(service, stored))
     return batch, stored, created

@@ -55,6 +55,10 @@ class Library:
         self._clips = clips
         self._consents = consents
 
+    def names(self) -> list[str]:
+        """Of all reference recordings, sorted. Reads the folder anew."""
+        return [path.name for path in _sounds(self._recordings)]
+
     def recordings(self) -> list[Recording]:
         """All reference recordings, by name. Reads the folder anew."""
         found = []

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -139,8 +139,8 @@ def resolve(
     body: SpeechBody,
     settings: Settings,
     described: EngineDescription,
-    references: Callable[[], Sequence[str]],
-    cloning: Callable[[], Sequence[str]],
+    references: Sequence[str],
+    cloning: Sequence[str],
     default: Priority,
     reading: Reading,
     limits: Limits = NO_LIMITS,
@@ -151,8 +151,8 @@ def resolve(
         body: The validated body.
         settings: Where defaults come from.
         described: The engine that will speak.
-        references: Gives the names of the reference recordings; called only when one is wanted.
-        cloning: Gives the engines that clone, for an error that names them.
+        references: Names of the reference recordings, when one is wanted.
+        cloning: The engines that clone, for an error that names them.
         default: Priority class when the body names none.
         reading: What was read beside the body.
         limits: What the caller is granted.
@@ -257,8 +257,8 @@ def _voice(
 def _reference(
     body: SpeechBody,
     described: EngineDescription,
-    references: Callable[[], Sequence[str]],
-    cloning: Callable[[], Sequence[str]],
+    references: Sequence[str],
+    cloning: Sequence[str],
 ) -> str:
     field = "reference_audio_filename"
     name = body.reference_audio_filename
@@ -266,13 +266,12 @@ def _reference(
         raise InvalidInput(f"{field} is required when voice_mode is 'clone'", field, 400)
     if not described.info.can_clone:
         raise InvalidInput(
-            f"voice_mode: engine {described.info.name!r} cannot clone a voice; these can: {_listed(cloning())}",
+            f"voice_mode: engine {described.info.name!r} cannot clone a voice; these can: {_listed(cloning)}",
             "voice_mode",
             400,
         )
-    known = references()
-    if name not in known:
-        raise NotFound(f"{field}: there is no recording {name[:100]!r}; there are {_listed(known)}", field)
+    if name not in references:
+        raise NotFound(f"{field}: there is no recording {name[:100]!r}; there are {_listed(references)}", field)
     return name
 
 

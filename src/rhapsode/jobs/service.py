@@ -1,6 +1,7 @@
 """Submit, watch, cancel, retry: the one path for HTTP, the command line and embedding programs."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -47,6 +48,8 @@ _POLL_S = 5.0
 _ENGINE_SECTIONS = ("engine", "engines", "model", "paths", "tts_engine")
 _DRAIN_S = 5.0
 """What segments in flight get to finish when the server stops."""
+_CLONING_S = 5.0
+"""How long it is remembered which engines clone: looking goes through all installed packages."""
 _PROBE = "rhapsode-probe"
 """A name that no blob has: asking for it shows whether the store answers."""
 
@@ -64,6 +67,9 @@ class JobService:
         self._consents = Consents(settings.data_dir / "consents")
         self.dictionary = DictionaryFile(settings.data_dir / FILE)
         self._waiters: Counter[str] = Counter()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._cloning: Sequence[str] = ()
+        self._cloning_at = -math.inf
 
     # -- submit -------------------------------------------------------------------------------------------------
 
@@ -97,12 +103,15 @@ class JobService:
             StorageFull: Free disk space is below the watermark.
             Unavailable: Too many unfinished jobs.
         """
+        # a job that ends with its waiter is another request than one that stays
+        fingerprint = f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else ""
+        if idempotency_key and (known := await self.shop.ledger.submitted(caller.owner, idempotency_key, fingerprint)):
+            log_also_about(job_id=known.id)
+            return known, False
         self.require_room(1)
         if caller.limits != NO_LIMITS:
             await self.shop.early.stored()  # it counts
         resolved, described = await self.resolve(body, caller, Priority.INTERACTIVE if attached else Priority.NORMAL)
-        # a job that ends with its waiter is another request than one that stays
-        fingerprint = f"{body.fingerprint()}{'/attached' if attached else ''}" if idempotency_key else ""
         new = replace(
             new_job(body, resolved, caller),
             attached=attached,
@@ -160,22 +169,30 @@ class JobService:
         wanted = body.predefined_voice_id if body.voice_mode is VoiceMode.PREDEFINED else None
         engine = body.engine or self.engine_of(wanted or "")
         described = await self.described(engine)
+        clone = body.voice_mode is VoiceMode.CLONE
+        recordings = await asyncio.to_thread(self.references) if clone else ()
+        able = await self._able_to_clone() if clone and not described.info.can_clone else ()
+
+        def look() -> Resolved:
+            return resolve(body, self.settings, described, recordings, able, default, reading, caller.limits)
+
         try:
-            resolved = self._resolve(body, described, default, reading, caller)
+            resolved = look()
         except NotFound:  # perhaps a voice that was dropped in since
             described = await self.described(engine, refresh=True)
-            resolved = self._resolve(body, described, default, reading, caller)
+            resolved = look()
         if resolved.request.voice_mode is VoiceMode.CLONE:
             resolved = replace(resolved, request=await self._with_clip(resolved.request, described))
         return resolved, described
 
-    def _resolve(
-        self, body: SpeechBody, described: EngineDescription, default: Priority, reading: Reading, caller: Caller
-    ) -> Resolved:
-        return resolve(body, self.settings, described, self.references, self._cloning, default, reading, caller.limits)
+    async def _able_to_clone(self) -> Sequence[str]:
+        """The engines that clone, each with what there is to do first; as it was some seconds ago at most."""
+        now = self.shop.clock()
+        if not 0 <= now - self._cloning_at < _CLONING_S:
+            self._cloning, self._cloning_at = await asyncio.to_thread(self._look_for_cloning), now
+        return self._cloning
 
-    def _cloning(self) -> list[str]:
-        """The engines that clone, each with what there is to do first."""
+    def _look_for_cloning(self) -> Sequence[str]:
         fleet = self.shop.fleet
         known = {name: fleet.known(name) for name in fleet.engines()}
         able = {name: "" for name, found in known.items() if found and found.info.can_clone}
@@ -285,8 +302,8 @@ class JobService:
         return sum(not slot.express and engine in slot.engines for slot in self.shop.fleet.slots()) or 1
 
     def references(self) -> list[str]:
-        """Names of the reference recordings, sorted."""
-        return [recording.filename for recording in self.library.recordings()]
+        """Names of the reference recordings, sorted. Reads the folder anew."""
+        return self.library.names()
 
     @property
     def library(self) -> Library:
@@ -350,11 +367,15 @@ class JobService:
             if not self._waiters[job.id]:
                 del self._waiters[job.id]
                 if left and job.attached:
-                    await asyncio.shield(self._abandon(job.id))
+                    leaving = asyncio.create_task(self._abandon(job.id))
+                    self._leaving.add(leaving)
+                    leaving.add_done_callback(self._leaving.discard)
+                    await asyncio.shield(leaving)
 
     async def _abandon(self, job_id: str) -> None:
+        """Cancel the job, however long the ledger is away."""
         try:
-            await self.shop.ledger.cancel_job(job_id, "the client left")
+            await self.shop.patiently(self.shop.ledger.cancel_job, job_id, "the client left")
         except (Conflict, Gone, NotFound):
             return  # it ended in this very moment
 
@@ -370,7 +391,9 @@ class JobService:
         Raises:
             EngineError: It cannot be loaded; what ran before goes on.
         """
-        await self.shop.fleet.load(engine_choice(settings, self.shop.installed_engines(settings)))
+        await self.shop.fleet.load(
+            engine_choice(settings, await asyncio.to_thread(self.shop.installed_engines, settings))
+        )
         self.apply(settings, _ENGINE_SECTIONS)
 
     # -- change -------------------------------------------------------------------------------------------------

@@ -49,10 +49,10 @@ class Batch:
             return 100.0
         return min(99.0, round(100.0 * self.chars_done / self.text_chars, 1)) if self.text_chars else 0.0
 
-    def index_of(self, place: int) -> int:
-        """Index, among the items that were sent, of the job at this place among those that were taken."""
+    def indexes(self) -> Sequence[int]:
+        """Of its jobs in order: their places among the items that were sent."""
         refused = {error["index"] for error in self.errors}
-        return [index for index in range(self.total) if index not in refused][place]
+        return [index for index in range(self.total) if index not in refused]
 
 
 def request_counts(jobs_by_status: Mapping[JobStatus, int], deleted: int, total: int) -> dict[str, int]:
@@ -75,6 +75,14 @@ class BatchLedger(Protocol):
         Raises:
             InvalidInput: The key is known with another fingerprint, or a text is no Unicode; nothing is stored.
             QuotaExceeded: Its jobs would go over a limit; nothing is stored.
+        """
+        ...
+
+    async def submitted(self, owner: str, key: str, fingerprint: str) -> Batch | None:
+        """The batch that was submitted under this idempotency key and has jobs still, or None.
+
+        Raises:
+            InvalidInput: The key is known with another fingerprint.
         """
         ...
 

@@ -8,7 +8,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from rhapsode.errors import InvalidInput
 from rhapsode.ledger import transitions
 from rhapsode.ledger.batch_end import COUNTS, counts_of
 from rhapsode.ledger.batches import Batch, BatchLedger, NewBatch
@@ -26,6 +25,7 @@ _BY_KEY = sa.select(*_COLUMNS).where(
     batches.c.idempotency_key == bindparam("key"),
     batches.c.idempotency_key.is_not(None),
 )
+_ID, _FINGERPRINT = (batches.c.keys().index(name) for name in ("id", "fingerprint"))
 _FREE_KEY = sa.update(batches).where(batches.c.id == bindparam("batch")).values(idempotency_key=None)
 _HAS_LIVING = sa.select(jobs.c.id).where(_IN_BATCH, LIVE).limit(1)
 _GET = sa.select(*_COLUMNS).where(batches.c.id == bindparam("batch"))
@@ -52,7 +52,10 @@ class SqlBatches(BatchLedger):
         batch_id, created = await self._store.write(_submit, batch)
         found = await self.get_batch(batch_id)
         assert found is not None  # noqa: S101 - batches are never deleted
-        return found, await self.batch_jobs(batch_id), created
+        return found, await self.batch_jobs(batch_id, limit=found.total), created
+
+    async def submitted(self, owner: str, key: str, fingerprint: str) -> Batch | None:
+        return await self._store.read(_submitted, owner, key, fingerprint)
 
     async def get_batch(self, batch_id: str) -> Batch | None:
         return await self._store.read(_get, batch_id)
@@ -73,15 +76,11 @@ def _submit(tx: Transaction, new: NewBatch) -> tuple[str, bool]:
     if new.idempotency_key is not None:
         row = tx.one(_BY_KEY, key_owner=new.owner, key=new.idempotency_key)
         if row is not None:
-            known = dict(zip(batches.c.keys(), row, strict=True))
-            if tx.one(_HAS_LIVING, batch=known["id"]) is not None:
-                if known["fingerprint"] != new.fingerprint:
-                    raise InvalidInput(
-                        f"Idempotency-Key {new.idempotency_key!r} was used before with another body: send a new key.",
-                        "Idempotency-Key",
-                    )
-                return known["id"], False
-            tx.run(_FREE_KEY, batch=known["id"])
+            known = row[_ID]
+            if tx.one(_HAS_LIVING, batch=known) is not None:
+                transitions.require_same(new.idempotency_key, row[_FINGERPRINT], new.fingerprint)
+                return known, False
+            tx.run(_FREE_KEY, batch=known)
     tx.run(
         _INSERT,
         id=new.id,
@@ -109,6 +108,14 @@ def _cancel(tx: Transaction, batch_id: str, reason: str, ttl_s: float) -> int:
 def _get(connection: sa.Connection, batch_id: str) -> Batch | None:
     row = connection.execute(_GET, {"batch": batch_id}).first()
     return _to_batch(connection, tuple(row)) if row else None
+
+
+def _submitted(connection: sa.Connection, owner: str, key: str, fingerprint: str) -> Batch | None:
+    row = connection.execute(_BY_KEY, {"key_owner": owner, "key": key}).first()
+    if row is None or connection.execute(_HAS_LIVING, {"batch": row[_ID]}).first() is None:
+        return None
+    transitions.require_same(key, row[_FINGERPRINT], fingerprint)
+    return _to_batch(connection, tuple(row))
 
 
 def _list(
