@@ -54,6 +54,8 @@ async def test_below_the_watermark_submits_are_refused_and_running_jobs_wait(mak
     ledger = LedgerFile(server.data_dir / "ledger.db")
     await server.start()
     async with server.client() as client:
+        await client.ended(finished := await client.enqueue(text="Hello."))
+        made = await client.http.get(f"/tts/{finished}/result?format=flac")
         job_id = await client.enqueue(**BODY)
         await client.until(job_id, lambda status: status["current_chunk"] >= 2)
         await server.stop()
@@ -69,8 +71,11 @@ async def test_below_the_watermark_submits_are_refused_and_running_jobs_wait(mak
         assert (status["status"], status["waiting_for"]) == ("running", "disk space")
         assert (await client.http.get("/readyz")).status_code == 503
         assert (await client.http.get("/livez")).status_code == 200
+        assert (await client.http.get(f"/tts/{finished}/result?format=mp3")).status_code == 507
+        again = await client.http.get(f"/tts/{finished}/result?format=flac")
+        assert (again.status_code, again.content) == (200, made.content), "it is there already"
     assert len(ledger.events(job_id, "segment.started")) == begun
-    assert len(ledger.rows("SELECT 1 FROM jobs")) == 1
+    assert len(ledger.rows("SELECT 1 FROM jobs")) == 2
 
     server.configure({})
     async with server.running() as client:

@@ -223,3 +223,47 @@ async def test_while_no_key_is_needed_nothing_is_read_to_know_who_asks() -> None
     asked = HTTPConnection({"type": "http", "method": "GET", "headers": [(b"x-api-key", b"rh_any")]})
     assert [await gate.caller(asked) for _ in range(100)] == [LOCAL] * 100
     assert access.reads == 1
+
+
+@pytest.mark.parametrize(
+    "never", ["9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00"]
+)
+async def test_an_expiry_that_no_calendar_has_is_refused_and_makes_no_key(server: Server, never: str) -> None:
+    key = await make(server, "admin")
+    for method, path in (("POST", "/keys"), ("PATCH", f"/keys/{key['id']}")):
+        body = {"name": "k", "scopes": ["admin"], "expires_at": never}
+        answer = await server.http.request(method, path, json=body, headers=bearer(key["secret"]))
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/expires_at"), answer.text
+        assert "9999-12-31T00:00:00+00:00" in answer.json()["detail"]
+    (only,) = (await server.http.get("/keys", headers=bearer(key["secret"]))).json()
+    assert only["expires_at"] is None
+    late = {"expires_at": "9999-12-31T00:00:00Z"}
+    changed = await server.http.patch(f"/keys/{key['id']}", json=late, headers=bearer(key["secret"]))
+    assert changed.json()["expires_at"] == "9999-12-31T00:00:00.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/keys"),
+        ("PATCH", "/keys/x"),
+        ("PATCH", "/voices/tone"),
+        ("PATCH", "/tts/x"),
+        ("POST", "/tts/x/segments/0/redo"),
+        ("POST", "/webhooks"),
+    ],
+)
+async def test_a_body_is_read_for_those_alone_who_may_and_never_more_than_is_allowed(
+    server: Server, method: str, path: str
+) -> None:
+    key = await make(server, "admin", "submit")
+    refused = await server.http.request(method, path, content=b"no json")
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+    large = await server.http.request(method, path, content=b" " * 300_000, headers=bearer(key["secret"]))
+    assert (large.status_code, large.json()["code"]) == (413, "too_large")
+    assert "262,144" in large.json()["detail"]
+
+
+async def test_a_large_sign_in_is_refused(server: Server) -> None:
+    await make(server, "admin")
+    assert (await server.http.post("/session", content=b" " * 300_000)).status_code == 413

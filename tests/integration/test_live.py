@@ -106,3 +106,21 @@ async def test_listener_pulls_what_it_hears_next_forward(server: Server):
         spoken = (await server.status(job_id))["current_chunk"] - before
     await server.http.delete(f"/tts/{job_id}")
     assert spoken < 60, "about forty segments were heard; those before them could wait"
+
+
+async def test_head_of_what_is_still_made_says_no_length(server: Server):
+    job_id = await server.enqueue("slow words here. " * 100, predefined_voice_id="tone-slow")
+    head = await server.http.head(f"/tts/{job_id}/audio?format=mp3")
+    assert (head.status_code, head.headers["content-type"], head.headers["x-job-id"]) == (200, "audio/mpeg", job_id)
+    assert "content-length" not in head.headers
+    await server.http.delete(f"/tts/{job_id}")
+
+
+async def test_a_part_of_what_is_asked_for_by_post_is_the_whole(server: Server):
+    headers = {"Range": "bytes=0-9"}
+    answers = [
+        await server.http.post("/tts", json={"text": "Hello there.", "seed": seed}, headers=headers)
+        for seed in (5, 6, 7)
+    ]
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(len(answer.content) == int(answer.headers["content-length"]) > 1_000 for answer in answers)

@@ -63,4 +63,6 @@ async def test_saved_files_are_served_to_those_who_may_see_all(tmp_path: Path, w
             headers = {"X-API-Key": key}
         answer: httpx.Response = await server.http.get(f"/outputs/{saved.name}", headers=headers)
         assert answer.content == saved.read_bytes()
+        head = await server.http.head(f"/outputs/{saved.name}", headers=headers)
+        assert (head.headers["content-length"], head.content) == (str(saved.stat().st_size), b"")
         assert (await server.http.get("/outputs/../ledger.db", headers=headers)).status_code == 404

@@ -386,3 +386,24 @@ async def test_kept_job_has_no_expiry(server: Server):
 async def test_openapi_describes_the_bodies(server: Server):
     document = (await server.http.get("/openapi.json")).json()
     assert "text" in json.dumps(document["paths"]["/tts"]["post"]["requestBody"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("PATCH", "/tts/{}", '{"tags": 5}', "/tags"),
+        ("PATCH", "/tts/{}", '{"tags": ["a", 5]}', "/tags/1"),
+        ("PATCH", "/tts/{}", "no json", ""),
+        ("GET", "/tts?limit=0", "", "/limit"),
+        ("POST", "/tts/enqueue", '{"text": "Hi.", "chunk_size": 1}', "/chunk_size"),
+        ("POST", "/tts/enqueue", "no json", ""),
+    ],
+)
+async def test_pointers_lead_into_the_body_or_name_a_parameter(
+    server: Server, method: str, path: str, body: str, pointer: str
+):
+    job_id = await server.enqueue("Hello.")
+    answer = await server.http.request(method, path.format(job_id), content=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer, answer.text
+    assert answer.json()["detail"].startswith(pointer.strip("/").replace("/", ".") or "body")

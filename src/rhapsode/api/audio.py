@@ -111,7 +111,7 @@ async def rendition_response(service: JobService, job: Job, request: Request, au
         Gone, Unavailable, StorageFull: It cannot be made.
         ClientLeft: Nobody waits for it any more.
     """
-    if service.scheduler.disk_full:
+    if service.scheduler.disk_full and not await service.renditions.is_made(job, audio_format):
         raise StorageFull("too little of the disk is free to make another format (limits.min_free_disk_mb)")
     name, stat = await while_connected(request, service.renditions.find(job, audio_format))
     revision = job.result.revision if job.result else 0
@@ -201,9 +201,20 @@ async def live_response(
     except BaseException:
         await stream.aclose()
         raise
-    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
-    headers = job_headers(job) | disposition(name) | AS_IT_COMES
+    headers = _live_headers(job, audio_format)
     return LiveResponse(request, first, stream, headers=headers, media_type=content_type(audio_format))
+
+
+def live_head(job: Job, audio_format: AudioFormat) -> Response:
+    """What HEAD says of audio that is still being made: all but a length, which nobody knows."""
+    answer = Response(headers=_live_headers(job, audio_format), media_type=content_type(audio_format))
+    del answer.headers["content-length"]
+    return answer
+
+
+def _live_headers(job: Job, audio_format: AudioFormat) -> Mapping[str, str]:
+    name = f"{Path(download_name(job)).stem}.{extension(audio_format)}"
+    return job_headers(job) | disposition(name) | AS_IT_COMES
 
 
 async def _attended(

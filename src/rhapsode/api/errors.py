@@ -164,13 +164,14 @@ def pointers_of(error: Exception) -> list[dict[str, str | int]]:
         return []
     found: list[dict[str, str | int]] = []
     for item in error.errors():
-        place = [str(part) for part in item["loc"]]
+        is_json = item["type"] != "json_invalid"
+        outer = isinstance(error, RequestValidationError)  # says first whether it is path, query, header or body
+        place = [str(part) for part in item["loc"][outer:]] if is_json else []
         message = item["msg"].removeprefix("Value error, ")
         given = item["input"]
-        shown = (
-            "" if isinstance(given, dict | list) or item["type"] == "json_invalid" else f" (given: {str(given)[:80]!r})"
-        )
-        found.append({"pointer": "/" + "/".join(place), "detail": f"{'.'.join(place) or 'body'}: {message}{shown}"})
+        shown = "" if isinstance(given, dict | list) or not is_json else f" (given: {str(given)[:80]!r})"
+        pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in place)
+        found.append({"pointer": pointer, "detail": f"{'.'.join(place) or 'body'}: {message}{shown}"})
     return found
 
 

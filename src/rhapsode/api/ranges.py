@@ -13,6 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 from rhapsode.api.errors import problem
 
 _NOT_SATISFIABLE = 416
+_METHODS = ("GET", "HEAD")
+"""Those that have parts."""
 _ZERO_COPY = "http.response.zerocopysend"
 """The server that runs this sends files by itself (ASGI extension)."""
 _PART = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
@@ -96,7 +98,7 @@ async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
 def one_range(request: Request, size: int, etag: str) -> range | Response | None:
     """The one range that is asked for; None when it is the whole, a refusal when there is no such range."""
     wanted = request.headers.get("range", "")
-    one = _ONE.fullmatch(wanted) if is_range(wanted) else None
+    one = _ONE.fullmatch(wanted) if is_range(wanted) and request.method in _METHODS else None
     if one is None or request.headers.get("if-range", etag) != etag:
         return None
     first, last = one.groups()

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rhapsode.api.audio import AUDIO, live_response, rendition_response, result_response
+from rhapsode.api.audio import AUDIO, live_head, live_response, rendition_response, result_response
+from rhapsode.api.body import described, read_small
 from rhapsode.api.context import Ctx, Reader, Submitter, root_of
 from rhapsode.api.errors import job_failed, problem
 from rhapsode.api.prefer import applied, until_ended
@@ -39,15 +40,7 @@ class JobPatch(BaseModel):
         return known_priority(value) or ""
 
 
-_MERGE_PATCH = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"$ref": "#/components/schemas/JobPatch"}}
-            for kind in ("application/json", "application/merge-patch+json")
-        },
-    }
-}
+_MERGE_PATCH = described(JobPatch, kinds=("application/json", "application/merge-patch+json"))
 
 
 @router.get("", responses={200: {"model": Resource}})
@@ -73,8 +66,9 @@ async def status(job_id: str, request: Request, ctx: Ctx, caller: Reader) -> Res
 
 
 @router.patch("", openapi_extra=_MERGE_PATCH, responses={200: {"model": Resource}})
-async def change(job_id: str, body: JobPatch, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
+async def change(job_id: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Change priority, tags or both."""
+    body = await read_small(request, JobPatch)
     if not body.model_fields_set:
         raise InvalidInput("priority, tags or both must be given", "priority")
     tags = (body.tags or []) if "tags" in body.model_fields_set else None
@@ -129,7 +123,7 @@ async def audio(
     if job.status is JobStatus.COMPLETED and not start and audio_format is job.request.output_format:
         return await _finished(ctx, job, request)
     if request.method == "HEAD":
-        return Response(headers={"Cache-Control": "no-store"})
+        return live_head(job, audio_format)
     return await live_response(ctx.service, job, request, audio_format, start)
 
 

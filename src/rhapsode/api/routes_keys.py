@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from rhapsode.api.body import described, read_small
 from rhapsode.api.context import Admin, Ctx, Reader, SameSite
 from rhapsode.errors import InvalidInput, NotFound
 from rhapsode.jobs.keys import KeyWish, create_key, rotate_key
@@ -19,6 +20,7 @@ router = APIRouter(tags=["keys"])
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _MOST = 2**53
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 Bound = Annotated[int | None, Field(ge=0, le=_MOST)]
 
 
@@ -58,9 +60,10 @@ class KeyBody(KeyChanges):
     )
 
 
-@router.post("/keys", status_code=201, dependencies=[SameSite])
-async def create(body: KeyBody, ctx: Ctx, _: Admin) -> JSONResponse:
+@router.post("/keys", status_code=201, dependencies=[SameSite], openapi_extra=described(KeyBody))
+async def create(request: Request, ctx: Ctx, _: Admin) -> JSONResponse:
     """Make a key. `secret` is in this answer and nowhere else. The first key must grant `admin`."""
+    body = await read_small(request, KeyBody)
     limits = body.limits.limits() if body.limits else NO_LIMITS
     wish = KeyWish(body.name, frozenset(body.scopes), body.owner, limits, _expiry(ctx, body.expires_at))
     key, secret = await create_key(ctx.service.shop.access, wish, ctx.service.shop.clock)
@@ -80,9 +83,10 @@ async def get(key_id: str, ctx: Ctx, _: Admin) -> dict[str, Any]:
     return shown(await _key(ctx, key_id))
 
 
-@router.patch("/keys/{key_id}", dependencies=[SameSite])
-async def change(key_id: str, body: KeyChanges, ctx: Ctx, _: Admin) -> dict[str, Any]:
+@router.patch("/keys/{key_id}", dependencies=[SameSite], openapi_extra=described(KeyChanges))
+async def change(key_id: str, request: Request, ctx: Ctx, _: Admin) -> dict[str, Any]:
     """Change name, scopes, limits or expiry of a key."""
+    body = await read_small(request, KeyChanges)
     given = body.model_fields_set
     key = await _key(ctx, key_id)
     key = replace(
@@ -139,9 +143,12 @@ def _limits(limits: Limits) -> dict[str, Any]:
 
 
 def _expiry(ctx: Ctx, at: datetime | None) -> float | None:
-    if at is not None and at.timestamp() <= ctx.service.shop.clock():
-        raise InvalidInput(f"expires_at must be in the future; not {at.astimezone(UTC).isoformat()}", "expires_at")
-    return at.timestamp() if at else None
+    if at is None:
+        return None
+    if not datetime.fromtimestamp(ctx.service.shop.clock(), UTC) < at <= _LATEST:
+        bounds = f"in the future and not after {_LATEST.isoformat()} (null: never)"
+        raise InvalidInput(f"expires_at must be {bounds}; not {at.isoformat()}", "expires_at")
+    return at.timestamp()
 
 
 async def _key(ctx: Ctx, key_id: str) -> ApiKey:

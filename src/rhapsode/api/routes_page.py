@@ -81,6 +81,7 @@ async def icon() -> Response:
     return _file(web_folder(), "favicon.svg", {"Cache-Control": "max-age=86400"})
 
 
+@router.head("/outputs/{path:path}", include_in_schema=False)
 @router.get("/outputs/{path:path}")
 async def saved(path: str, ctx: Ctx, _: Admin) -> Response:
     """A file that was saved for the user (``audio_output.save_to_disk``)."""

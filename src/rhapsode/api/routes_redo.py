@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rhapsode.api.body import SMALL_BYTES, described, read_body
 from rhapsode.api.context import Ctx, Submitter, root_of
 from rhapsode.api.schemas import RedoAccepted
 from rhapsode.errors import NotFound
@@ -31,12 +32,16 @@ class RedoBody(BaseModel):
         return value
 
 
-@router.post("/tts/{job_id}/segments/{n}/redo", status_code=202, responses={202: {"model": RedoAccepted}})
-async def redo(
-    job_id: str, n: str, request: Request, ctx: Ctx, caller: Submitter, body: RedoBody | None = None
-) -> JSONResponse:
+@router.post(
+    "/tts/{job_id}/segments/{n}/redo",
+    status_code=202,
+    openapi_extra=described(RedoBody, required=False),
+    responses={202: {"model": RedoAccepted}},
+)
+async def redo(job_id: str, n: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Make one segment of a completed job again; the job stays completed, and its result gets a new revision."""
-    asked = body or RedoBody(seed=None, text=None)
+    data = await read_body(request, SMALL_BYTES, setting="")
+    asked = RedoBody.model_validate_json(b"{}" if data.strip() in (b"", b"null") else data)
     if not n.isascii() or not n.isdigit() or len(n) > _DIGITS:
         await ctx.service.living(job_id, caller)
         raise NotFound(f"there is no segment {n[:40]!r}", "n")

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rhapsode.api.auth import COOKIE
+from rhapsode.api.body import described, read_small
 from rhapsode.api.context import Ctx, SameSite, root_of
 from rhapsode.errors import InvalidInput, Unauthorized
 from rhapsode.jobs.keys import digest_of
@@ -26,10 +27,11 @@ class SignIn(BaseModel):
     key: object = Field(description="The key, as text.")
 
 
-@router.post("/session", dependencies=[SameSite])
-async def sign_in(body: SignIn, request: Request, ctx: Ctx) -> JSONResponse:
+@router.post("/session", dependencies=[SameSite], openapi_extra=described(SignIn))
+async def sign_in(request: Request, ctx: Ctx) -> JSONResponse:
     """Sign this browser in with a key."""
     ctx.gate.count_login(request.client.host if request.client else "")
+    body = await read_small(request, SignIn)
     if not isinstance(body.key, str) or not body.key:
         raise InvalidInput("key must be text that is not empty", "key")  # what was sent is not repeated
     caller = await ctx.gate.caller_of(body.key.strip())

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from rhapsode.api.body import described, read_small
 from rhapsode.api.connection import while_connected
 from rhapsode.api.context import Admin, Context, Ctx, Reader, SameSite, Submitter, root_of
 from rhapsode.api.languages import language_name
@@ -67,11 +68,15 @@ async def voice(voice_id: str, request: Request, ctx: Ctx, _: Reader, engine: Wh
     return JSONResponse(await _described(ctx, voice_id, request, engine))
 
 
-@router.patch("/voices/{voice_id}", responses={200: {"model": VoiceInfo}}, dependencies=[SameSite])
-async def rename(
-    voice_id: str, body: VoicePatch, request: Request, ctx: Ctx, _: Admin, engine: WhichEngine = None
-) -> JSONResponse:
+@router.patch(
+    "/voices/{voice_id}",
+    openapi_extra=described(VoicePatch),
+    responses={200: {"model": VoiceInfo}},
+    dependencies=[SameSite],
+)
+async def rename(voice_id: str, request: Request, ctx: Ctx, _: Admin, engine: WhichEngine = None) -> JSONResponse:
     """Rename the files of a voice, or a recording."""
+    body = await read_small(request, VoicePatch)
     library = ctx.service.library
     if (name := _reference_of(voice_id)) is not None:
         fresh = REFERENCE + await library.rename_recording(name, body.name)
@@ -92,6 +97,7 @@ async def delete(voice_id: str, ctx: Ctx, _: Admin, engine: WhichEngine = None) 
     return Response(status_code=204)
 
 
+@router.head("/voices/{voice_id}/preview", include_in_schema=False)
 @router.get(
     "/voices/{voice_id}/preview",
     response_class=Response,

@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rhapsode.api.body import read_body
+from rhapsode.api.body import described, read_small
 from rhapsode.api.context import Ctx, Reader, SameSite, Submitter
 from rhapsode.api.schemas import Message
 from rhapsode.errors import InvalidInput
@@ -18,7 +18,6 @@ from rhapsode.ledger.outbox import Delivery, DeliveryStatus, Endpoint
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 _MOST = 500
-_BODY_BYTES = 65_536
 
 
 class EndpointBody(BaseModel):
@@ -41,15 +40,10 @@ class EndpointChange(BaseModel):
     enabled: bool | None = None
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-@router.post("", status_code=201, openapi_extra=_body(EndpointBody), dependencies=[SameSite])
+@router.post("", status_code=201, openapi_extra=described(EndpointBody), dependencies=[SameSite])
 async def create(request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Register an endpoint. Its secret is shown now and when it is rotated, and never again."""
-    body = EndpointBody.model_validate_json(await read_body(request, _BODY_BYTES))
+    body = await read_small(request, EndpointBody)
     endpoint = await ctx.service.webhooks.create(caller, body.url, body.types, body.secret)
     return JSONResponse({**_shown(endpoint), "secret": endpoint.secret}, 201)
 
@@ -102,10 +96,10 @@ async def endpoint(endpoint_id: str, ctx: Ctx, caller: Reader) -> JSONResponse:
     return JSONResponse(_shown(await ctx.service.webhooks.endpoint(endpoint_id, caller)))
 
 
-@router.patch("/{endpoint_id}", openapi_extra=_body(EndpointChange), dependencies=[SameSite])
+@router.patch("/{endpoint_id}", openapi_extra=described(EndpointChange), dependencies=[SameSite])
 async def change(endpoint_id: str, request: Request, ctx: Ctx, caller: Submitter) -> JSONResponse:
     """Change it, switch it off, or switch it on again."""
-    body = EndpointChange.model_validate_json(await read_body(request, _BODY_BYTES))
+    body = await read_small(request, EndpointChange)
     changed = await ctx.service.webhooks.change(endpoint_id, caller, body.url, body.types, body.enabled)
     return JSONResponse(_shown(changed))
 

@@ -67,6 +67,10 @@ class Renditions:
         self._making: dict[str, _Making] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
+    async def is_made(self, job: Job, audio_format: AudioFormat) -> bool:
+        """Whether it is there."""
+        return await self._shop.renditions.stat(rendition_name(job, audio_format)) is not None
+
     async def find(self, job: Job, audio_format: AudioFormat) -> tuple[str, BlobStat]:
         """A completed job in another format: its name in the store; made now when it is not there. Making it ends when nobody waits any more.
 
