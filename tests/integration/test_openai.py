@@ -127,7 +127,7 @@ async def test_errors_are_raised_as_their_client_raises_them(client: AsyncOpenAI
 
     with pytest.raises(openai.NotFoundError, match="there is no voice 'nobody'") as caught:
         await speak(voice="nobody")
-    assert caught.value.param == "predefined_voice_id"
+    assert caught.value.param == "voice"
     assert caught.value.type == "invalid_request_error"
     with pytest.raises(openai.NotFoundError):
         await speak(voice="onyx")  # stands for a voice there is not
@@ -136,6 +136,9 @@ async def test_errors_are_raised_as_their_client_raises_them(client: AsyncOpenAI
         with pytest.raises(openai.BadRequestError) as refused:
             await speak(**wrong)
         assert refused.value.param == next(iter(wrong))
+    with pytest.raises(openai.APIStatusError) as large:
+        await speak(input="x" * (server.settings.limits.max_text_chars + 1))
+    assert (large.value.status_code, large.value.param) == (413, "input")
     with pytest.raises(openai.BadRequestError, match="cannot clone"):
         (server.settings.tts_engine.reference_audio_path).mkdir(parents=True)
         (server.settings.tts_engine.reference_audio_path / "me.wav").write_bytes(b"")

@@ -14,6 +14,16 @@ _CODES: Mapping[str, str | None] = {
     "quota_exceeded": "rate_limit_exceeded",
     "invalid_input": None,
 }
+_WORDS: Mapping[str, str] = {
+    "text": "input",
+    "predefined_voice_id": "voice",
+    "voice_mode": "voice",
+    "reference_audio_filename": "voice",
+    "speed_factor": "speed",
+    "output_format": "response_format",
+    "engine": "model",
+}
+"""What they call our fields."""
 
 
 def is_theirs(request: Request) -> bool:
@@ -27,7 +37,8 @@ def in_their_form(answer: Response) -> Response:
     if answer.media_type != "application/problem+json":
         return answer
     found: dict[str, Any] = json.loads(bytes(answer.body))
-    pointer = next((entry["pointer"] for entry in found.get("errors", ())), "").strip("/").replace("/", ".")
+    field, *rest = next((entry["pointer"] for entry in found.get("errors", ())), "").strip("/").split("/")
+    pointer = ".".join([_WORDS.get(field, field), *rest])
     kind = _KINDS.get(answer.status_code) or ("server_error" if answer.status_code >= 500 else "invalid_request_error")
     error = {
         "message": found["detail"],
