@@ -279,6 +279,9 @@ class SimFleet:
     def engines(self) -> Sequence[str]:
         return ["sim"]
 
+    def known(self, engine: str) -> EngineDescription:
+        return self._described
+
     def waiting_for(self, engine: str | None = None) -> None:
         return None
 

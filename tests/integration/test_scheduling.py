@@ -2,19 +2,27 @@
 
 import asyncio
 import dataclasses
+import logging
 import math
 import wave
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rhapsode.audio.loudness import LoudnessMeter
-from rhapsode.errors import EngineUnloaded
+from rhapsode.errors import EngineError, EngineUnloaded
+from rhapsode.fleet import local
+from rhapsode.fleet.base import EngineDescription
+from rhapsode.fleet.local import LocalFleet
+from rhapsode.fleet.seat import Seat
 from rhapsode.jobs import scheduler
 from rhapsode.jobs.service import JobService
-from rhapsode.model import Caller, Event, JobStatus, SegmentStatus
+from rhapsode.ledger.sql import SqlLedger
+from rhapsode.model import Caller, Event, Job, JobStatus, SegmentStatus
+from tests import plugins
 from tests.integration.test_never_hangs import body, ended, service_in
 
 LONG = "Slow words of a long text. " * 60
@@ -191,3 +199,76 @@ async def test_changes_of_a_job_are_not_lost_when_it_was_queued_again(tmp_path: 
             again = await service.retry(job.id)
             assert again == dataclasses.replace(again, run=run, status=JobStatus.QUEUED)
         assert (await ended(service, job.id, 30)).status is JobStatus.COMPLETED
+
+
+async def jobs_left_of(engine: str, count: int, folder: Path) -> list[Job]:
+    """Jobs that a server left behind: many of an engine, and behind them one of the active engine, which is the last."""
+    async with service_in(folder, engine__also=engine) as service:
+        await service.described(engine)
+        service.scheduler.pause()
+        return [
+            *[await service.submit(body("One. Two.", engine=engine)) for _ in range(count)],
+            await service.submit(body("One. Two.")),
+        ]
+
+
+async def test_jobs_of_an_engine_that_is_still_starting_hold_up_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plugins.install(monkeypatch)
+    *waiting, other = await jobs_left_of("chirp", 12, tmp_path)
+    gate, introduce = asyncio.Event(), LocalFleet._introduce
+
+    async def slowly(fleet: LocalFleet, *args: Any) -> EngineDescription:
+        await gate.wait()
+        return await introduce(fleet, *args)
+
+    monkeypatch.setattr(LocalFleet, "_introduce", slowly)
+    async with service_in(tmp_path, engine__also="chirp") as service:
+        try:
+            assert (await ended(service, other.id)).status is JobStatus.COMPLETED
+            for job in waiting:
+                assert (await service.status(await service.job(job.id)))["waiting_for"] == "engine starting"
+        finally:
+            gate.set()
+        for job in waiting:
+            assert (await ended(service, job.id, 30)).status is JobStatus.COMPLETED
+
+
+async def test_an_engine_that_cannot_be_had_is_asked_once_for_all_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    plugins.install(monkeypatch)
+    *waiting, other = await jobs_left_of("chirp", 12, tmp_path)
+    try_candidate, healed, read = LocalFleet._try_candidate, False, Counter[str]()
+
+    async def broken(fleet: LocalFleet, seat: Seat, *args: Any, **kwargs: Any) -> object:
+        if seat.engine == "chirp" and not healed:
+            raise EngineError("it cannot be imported")
+        return await try_candidate(fleet, seat, *args, **kwargs)
+
+    get_job = SqlLedger.get_job
+
+    async def counted(ledger: SqlLedger, job_id: str) -> Job | None:
+        read[job_id] += 1
+        return await get_job(ledger, job_id)
+
+    monkeypatch.setattr(LocalFleet, "_try_candidate", broken)
+    monkeypatch.setattr(SqlLedger, "get_job", counted)
+    monkeypatch.setattr(local, "_ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(scheduler, "_ENGINE_AGAIN_S", 0.1)
+    caplog.set_level(logging.WARNING, "rhapsode.jobs.scheduler")
+    async with service_in(tmp_path, engine__also="chirp") as service:
+        told: list[str] = []
+        async with asyncio.timeout(10):
+            while len(told) < 4:
+                await asyncio.sleep(0.01)
+                told = [record.getMessage() for record in caplog.records if record.name == "rhapsode.jobs.scheduler"]
+        assert set(told) == {"jobs wait for engine chirp: it cannot be imported"}
+        assert not [job.id for job in waiting if read[job.id]]
+        assert (await ended(service, other.id)).status is JobStatus.COMPLETED
+        state = await service.status(await service.job(waiting[0].id))
+        assert state["waiting_for"] == "engine chirp: it cannot be imported"
+        healed = True
+        for job in waiting:
+            assert (await ended(service, job.id, 30)).status is JobStatus.COMPLETED

@@ -218,3 +218,15 @@ def test_jobs_of_an_engine_that_is_gone_are_set_aside_and_save_nothing_up():
         job_id = serve(order, engines={"old", "new"})
         served[job_id] += 1
     assert abs(served["gone"] - served["b"]) <= 2
+
+
+def test_engines_that_jobs_are_here_of_are_known():
+    order = FairOrder()
+    order.set_engines(frozenset())
+    order.add("a", "ann", Priority.NORMAL, 0.0, engine="piper")
+    order.add("a", "ann", Priority.NORMAL, 0.0, engine="piper")  # queued again
+    assert order.has_jobs_of("piper")
+    assert not order.has_jobs_of("kokoro")
+    order.remove("a")
+    order.remove("a")
+    assert not order.has_jobs_of("piper")

@@ -12,6 +12,7 @@ Heaps are lazy: an entry whose ticket is not the newest is skipped when it comes
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -84,6 +85,7 @@ class FairOrder:
         self._delay = {Priority.NORMAL: normal_delay_s, Priority.BATCH: batch_delay_s}
         self._head_chars = head_chars
         self._entries: dict[str, _Entry] = {}
+        self._by_engine: Counter[str] = Counter()
         self._lanes = {priority: _Lane() for priority in Priority}
         self._deadlines: list[tuple[float, str]] = []
         self._engines: frozenset[str] | None = None
@@ -100,19 +102,26 @@ class FairOrder:
         self, job_id: str, owner: str, priority: Priority, created_at: float, served: int = 0, engine: str = ""
     ) -> None:
         """Take in a job, eligible at once. ``served`` is what it got before, in characters."""
+        self.remove(job_id)
         entry = _Entry(job_id, owner, engine, priority, created_at, 0, served, priority)
         self._tickets += 1
         entry.order = self._tickets
         self._entries[job_id] = entry
+        self._by_engine[engine] += 1
         self._await_deadline(entry)
         self._enter(entry)
 
     def remove(self, job_id: str) -> None:
         """Forget a job; a no-op when it is not here."""
-        self._entries.pop(job_id, None)
+        if entry := self._entries.pop(job_id, None):
+            self._by_engine[entry.engine] -= 1
         if len(self._deadlines) > 2 * len(self._entries) + _MOST_STALE:
             self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
             heapq.heapify(self._deadlines)
+
+    def has_jobs_of(self, engine: str) -> bool:
+        """Whether a job of this engine is here, set aside or not."""
+        return self._by_engine[engine] > 0
 
     def set_eligible(self, job_id: str, eligible: bool) -> None:
         """Say whether the job could give away a segment now."""

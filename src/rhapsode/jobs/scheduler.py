@@ -41,7 +41,7 @@ _DISK_POLL_S = 1.0
 _AGAIN_S = 1.0
 """How long after something went wrong with a job it is brought up again."""
 _ENGINE_AGAIN_S = 5.0
-"""How long after its engine could not be had."""
+"""How long after its engine could not be had; how often an engine that jobs wait for is asked again."""
 _SETTLE_S = 5.0
 """What takes that are spoken get to be stored when the server stops."""
 
@@ -94,6 +94,8 @@ class Scheduler:
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
         self._runs: dict[str, JobRun] = {}
         self._activating: dict[str, asyncio.Task[None]] = {}
+        self._asking: set[str] = set()
+        """Engines that get to be known, because jobs wait for them."""
         self._fresh: deque[tuple[float, str]] = deque(maxlen=_MIN_RUNS)
         self._busy: set[str] = set()
         self._hungry: dict[str, set[object]] = {}
@@ -111,7 +113,7 @@ class Scheduler:
 
     async def start(self, adopted: Iterable[Waiting]) -> None:
         """Take over what the ledger says is unfinished and begin to work."""
-        self.order.set_engines(frozenset(self._shop.fleet.engines()))
+        self._set_engines()
         for waiting in adopted:
             self._enrol(waiting)
         await self._look_at_disk()
@@ -147,6 +149,7 @@ class Scheduler:
             self._shop.ledger.waiting_for()
             or self._shop.patience.waiting_for
             or self._shop.fleet.waiting_for(job.request.engine)
+            or (None if self._shop.fleet.known(job.request.engine) else "engine starting")
         )
 
     @property
@@ -160,7 +163,8 @@ class Scheduler:
         """A job was queued (or queued again); ``head`` is what is at hand of it."""
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
-        if self._active() < self._most_runs() and job.request.engine in self._shop.fleet.engines():
+        fleet, engine = self._shop.fleet, job.request.engine
+        if self._active() < self._most_runs() and engine in fleet.engines() and fleet.known(engine):
             self._activate(job.id, job, head)
         self.kick()
 
@@ -341,7 +345,7 @@ class Scheduler:
         if self._stopping or self._disk_full or self._shop.patience.waiting_for or self._shop.ledger.waiting_for():
             return
         fleet = self._shop.fleet
-        self.order.set_engines(frozenset(fleet.engines()))
+        self._set_engines()
         free = list(islice((slot for slot in fleet.free_slots() if slot.id not in self._busy), _AT_ONCE))
         some_left = len(free) == _AT_ONCE
         express = [slot for slot in free if slot.express]
@@ -355,6 +359,27 @@ class Scheduler:
             self._kick_soon()
         if self._expecting is None:
             self._expecting = asyncio.get_running_loop().call_later(_EXPECT_S, self._expect)
+
+    def _set_engines(self) -> None:
+        """Give turns to jobs of engines that are known; one that is not is asked, once for all jobs that wait for it."""
+        fleet = self._shop.fleet
+        engines = fleet.engines()
+        known = frozenset(engine for engine in engines if fleet.known(engine))
+        self.order.set_engines(known)
+        for engine in engines if len(known) < len(engines) else ():
+            if engine not in known and engine not in self._asking and self.order.has_jobs_of(engine):
+                self._asking.add(engine)
+                self._spawn(self._get_to_know(engine))
+
+    async def _get_to_know(self, engine: str) -> None:
+        try:
+            await self._shop.fleet.describe(engine)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its jobs wait, visibly, until it can be had
+            log.warning("jobs wait for engine %s: %s", engine, error)
+            await asyncio.sleep(_ENGINE_AGAIN_S)
+        finally:
+            self._asking.discard(engine)
+        self.kick()
 
     def _kick_soon(self) -> None:
         """Once for all slots that become free in one turn of the loop."""
