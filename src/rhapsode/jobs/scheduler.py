@@ -67,7 +67,15 @@ class SchedulerOptions:
 def as_waiting(job: Job) -> Waiting:
     """What the scheduler keeps of a job."""
     return Waiting(
-        job.id, job.owner, job.priority, job.created_at, job.text_chars, job.chars_done, job.status, job.request.engine
+        job.id,
+        job.owner,
+        job.priority,
+        job.created_at,
+        job.text_chars,
+        job.chars_done,
+        job.status,
+        job.request.engine,
+        job.event_seq,
     )
 
 
@@ -92,6 +100,8 @@ class Scheduler:
         self._shop = shop
         self._options = options
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
+        self._since: dict[str, int] = {}
+        """Newest event of each job when it came here: an end that was told before is that of another run."""
         self._runs: dict[str, JobRun] = {}
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._asking: set[str] = set()
@@ -161,6 +171,10 @@ class Scheduler:
 
     def submit(self, job: Job, head: Head = NO_HEAD) -> None:
         """A job was queued (or queued again); ``head`` is what is at hand of it."""
+        if (held := self.at_hand(job.id)) and held.fence == job.fence:
+            return  # it was adopted meanwhile
+        if job.id in self.overview:
+            self.forget(job.id)  # what is here is of the run before, whose end was not told yet
         self._enrol(as_waiting(job))
         self._fresh.append((self._shop.clock(), job.id))
         fleet, engine = self._shop.fleet, job.request.engine
@@ -196,8 +210,7 @@ class Scheduler:
 
     def forget(self, job_id: str) -> None:
         """The job ended or was cancelled: nothing more of it is given away."""
-        self.order.remove(job_id)
-        self.overview.remove(job_id)
+        self._strike(job_id)
         self._pulls.pop(job_id, None)
         if activating := self._activating.pop(job_id, None):
             activating.cancel()  # what it has read is out of date
@@ -232,11 +245,17 @@ class Scheduler:
             self.kick()
 
     def _enrol(self, waiting: Waiting) -> None:
+        self._since[waiting.id] = waiting.event_seq
         self.overview.put(waiting)
         self.order.add(
             waiting.id, waiting.owner, waiting.priority, waiting.created_at, waiting.chars_done, waiting.engine
         )
         self.order.set_urgent(waiting.id, waiting.id in self._hungry)
+
+    def _strike(self, job_id: str) -> None:
+        self.order.remove(job_id)
+        self.overview.remove(job_id)
+        self._since.pop(job_id, None)
 
     # -- activation ---------------------------------------------------------------------------------------------
 
@@ -254,8 +273,7 @@ class Scheduler:
         try:
             job = job or await self._shop.ledger.get_job(job_id)
             if job is None or job.deleted or job.status.is_terminal or job.epoch != self._shop.ledger.epoch:
-                self.order.remove(job_id)
-                self.overview.remove(job_id)
+                self._strike(job_id)
             elif job.status is JobStatus.RUNNING and (failed := await self._failed_of(job)):
                 self._spawn(self.attempts.give_up(job, failed))
             else:
@@ -476,7 +494,8 @@ class Scheduler:
 
     def _on_event(self, event: Event) -> None:
         if event.type in END_EVENTS:
-            self.forget(event.job_id)
+            if event.seq > self._since.get(event.job_id, 0):  # events may come late, behind the answer of a retry
+                self.forget(event.job_id)
         elif event.type == "job.updated" and event.job_id in self.overview:  # perhaps on another node
             self._spawn(self._look_again(event.job_id))
 

@@ -171,6 +171,8 @@ class Waiting:
     chars_done: int
     status: JobStatus
     engine: str = ""
+    event_seq: int = 0
+    """Of its newest event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ _AS_WAITING = (
     jobs.c.chars_done,
     jobs.c.status,
     jobs.c.request,
+    jobs.c.event_seq,
 )
 _ADOPT = sa.update(jobs).where(_FOREIGN).values(epoch=bindparam("own")).returning(*_AS_WAITING)
 _WAITING = sa.select(*_AS_WAITING).where(LIVE, UNFINISHED, jobs.c.epoch == bindparam("own"))
@@ -138,7 +139,7 @@ def _end_nodes(tx: Transaction, name: str | None, silent: float, ttl_s: float) -
 def _sorted(rows: Sequence[Row]) -> Sequence[Waiting]:
     """In submit order."""
     found = [
-        Waiting(id_, owner, Priority(priority), created_at, chars, done, JobStatus(status), engine_of(request))
-        for id_, owner, priority, created_at, chars, done, status, request in rows
+        Waiting(id_, owner, Priority(priority), created_at, chars, done, JobStatus(status), engine_of(request), seq)
+        for id_, owner, priority, created_at, chars, done, status, request, seq in rows
     ]
     return sorted(found, key=lambda job: (job.created_at, job.id))
