@@ -55,8 +55,8 @@ class NodeKeeper:
         if beat.lost:
             log.warning("this node was given up by the others; it begins anew, without the jobs it had")
             self._steady_since = None
-            self._scheduler.forget_all()
-        if beat.adopted:
+            self._scheduler.begin_anew(beat.adopted)
+        elif beat.adopted:
             log.warning("took over %d unfinished jobs of other nodes", len(beat.adopted))
             self._scheduler.adopt(beat.adopted)
         if beat.nodes > 1 and (spare := self._scheduler.spare_slots):

@@ -188,10 +188,13 @@ class Scheduler:
             self._enrol(waiting)
         self.kick()
 
-    def forget_all(self) -> None:
-        """No job is this node's any more."""
+    def begin_anew(self, own: Iterable[Waiting]) -> None:
+        """The node has a new epoch, in which ``own`` are its jobs: go on with those of them that run in it, and forget what was before."""
         for job_id in list(self.overview):
-            self.forget(job_id)
+            held = self.at_hand(job_id)
+            if held is None or held.epoch != self._shop.ledger.epoch:
+                self.forget(job_id)
+        self.adopt(waiting for waiting in own if waiting.id not in self.overview)
 
     def at_hand(self, job_id: str) -> Job | None:
         """The job as it is known here, while it is in work."""

@@ -180,13 +180,13 @@ class Beat:
     """What a heartbeat brought."""
 
     adopted: Sequence[Waiting] = ()
-    """Jobs of nodes that have died or left, this node's from now on, in submit order."""
+    """Jobs of nodes that have died or left, this node's from now on, in submit order; of a node that was ``lost`` all that are its own."""
     nodes: int = 1
     """How many are alive, this one included."""
     leads: bool = True
     """Whether it is this node that does what one node must do for all."""
     lost: bool = False
-    """This node had been given up: nothing that it knew to be its own is so any more. It has a new epoch."""
+    """This node had been given up: of what it knew to be its own, only what it began in its new epoch is so still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ over its jobs; from then on it can write nothing (see :meth:`rhapsode.ledger.dat
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -96,6 +97,12 @@ def beat(tx: Transaction, judge: bool, ttl_s: float) -> Beat:
     row = tx.one(_NODES)
     count, first = row or (1, tx.epoch)
     return Beat(adopted, count, first == tx.epoch)
+
+
+def beat_anew(tx: Transaction, ttl_s: float) -> Beat:
+    """The first of a new epoch, behind a lost one; what was written under it since its beginning may be jobs already."""
+    found = beat(tx, False, ttl_s)
+    return replace(found, adopted=_sorted(tx.all(_WAITING, own=tx.epoch)), lost=True)
 
 
 def leave(tx: Transaction) -> None:

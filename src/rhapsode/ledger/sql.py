@@ -3,7 +3,6 @@
 # ruff: noqa: D102 - what the methods promise stands in the contract
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -101,7 +100,7 @@ class SqlLedger(Ledger):
             beat = await self._write(nodes.beat, judge, self._ttl_s)
         except LeaseLost:
             await self.store.begin_again()
-            beat = replace(await self._write(nodes.beat, False, self._ttl_s), lost=True)
+            beat = await self._write(nodes.beat_anew, self._ttl_s)
         begins, self.store.leads = beat.leads and not self.store.leads, beat.leads
         for callback in self.store.on_lead if begins else ():
             callback()
