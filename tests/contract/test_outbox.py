@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from rhapsode.datadir import secret_key
 from rhapsode.errors import Conflict, Refused
 from rhapsode.ledger import outbox_sql, transitions
-from rhapsode.ledger.outbox import DeliveryStatus, Endpoint, Outcome
+from rhapsode.ledger.outbox import FIRST, DeliveryStatus, Endpoint, Outcome
 from rhapsode.ledger.outbox_sql import SqlOutbox, record_batch
 from rhapsode.ledger.schema import deliveries
 from rhapsode.ledger.sql import SqlLedger
@@ -111,15 +111,15 @@ async def test_a_redo_tells_nobody_and_a_batch_its_url(stored: SqlLedger, outbox
 
 async def test_a_delivery_from_try_to_end(stored: SqlLedger, outbox: SqlOutbox, clock: Clock) -> None:
     await finish(stored, webhook_url=URL)
-    (due,) = await outbox.due(clock.now, (), (), 9)
+    (due,) = await outbox.due(clock.now, (), FIRST, 9)
     assert due.secret == outbox.secret_of("me") != outbox.secret_of("you")
-    assert await outbox.due(clock.now, (due.delivery.id,), (), 9) == []
-    assert await outbox.due(clock.now, (), (URL,), 9) == []
+    assert await outbox.due(clock.now, (due.delivery.id,), FIRST, 9) == []
+    assert await outbox.due(clock.now, (), due.place, 9) == []
     await outbox.settle(due.delivery.id, Outcome(500, "oh", clock.now + 5))
-    assert await outbox.due(clock.now, (), (), 9) == []
+    assert await outbox.due(clock.now, (), FIRST, 9) == []
     assert await outbox.next_due(clock.now) == clock.now + 5
     clock.now += 5
-    (again,) = await outbox.due(clock.now, (), (), 9)
+    (again,) = await outbox.due(clock.now, (), FIRST, 9)
     assert (again.delivery.id, again.delivery.payload) == (due.delivery.id, due.delivery.payload)
     assert (again.delivery.tries, again.delivery.last_status, again.delivery.last_error) == (1, 500, "oh")
     await outbox.settle(due.delivery.id, Outcome(204, None))
@@ -132,11 +132,25 @@ async def test_a_delivery_from_try_to_end(stored: SqlLedger, outbox: SqlOutbox, 
     told: list[int] = []
     outbox.on_due(lambda: told.append(1))
     assert await outbox.replay(due.delivery.id)
-    assert (len(await outbox.due(clock.now, (), (), 9)), told) == (1, [1])
+    assert (len(await outbox.due(clock.now, (), FIRST, 9)), told) == (1, [1])
     assert await outbox.drop_deliveries(clock.now + 1) == 0
     await outbox.settle(due.delivery.id, Outcome(500, "last"))
     assert await outbox.drop_deliveries(clock.now + 1) == 1
     assert await outbox.deliveries(None) == []
+
+
+async def test_what_is_due_is_gone_through_by_place(stored: SqlLedger, outbox: SqlOutbox, clock: Clock) -> None:
+    for number in range(7):
+        await finish(stored, webhook_url=f"{URL}/{number}")
+        clock.now += number // 2  # some are due at one time
+    everything = await outbox.due(clock.now, (), FIRST, 9)
+    assert [due.place for due in everything] == sorted(due.place for due in everything)
+    assert len(everything) == 7
+    seen, after = list[str](), FIRST
+    while page := await outbox.due(clock.now, (), after, 2):
+        seen += [due.url for due in page]
+        after = page[-1].place
+    assert seen == [due.url for due in everything]
 
 
 @pytest.mark.parametrize("end", ["gone", "disabled", "removed"])
@@ -148,7 +162,7 @@ async def test_what_waits_for_an_endpoint_fails_with_it(
         await outbox.add_endpoint(endpoint("ep_2"), 1)
     await finish(stored)
     await finish(stored)
-    first, second = await outbox.due(clock.now, (), (), 9)
+    first, second = await outbox.due(clock.now, (), FIRST, 9)
     if end == "gone":
         await outbox.settle(first.delivery.id, Outcome(410, "answered 410", gone=True))
     elif end == "disabled":
@@ -169,7 +183,7 @@ async def test_what_waits_for_an_endpoint_fails_with_it(
         await outbox.add_test("ep_1")
     await outbox.change_endpoint(endpoint(url="https://new.example/"))
     assert await outbox.replay(second.delivery.id)
-    (due,) = await outbox.due(clock.now, (), (), 9)
+    (due,) = await outbox.due(clock.now, (), FIRST, 9)
     assert (due.delivery.id, due.url, due.secret) == (second.delivery.id, "https://new.example/", "whsec_x")
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from standardwebhooks import Webhook
 
+from rhapsode.jobs import webhooks
 from rhapsode.jobs.events import EventHub
 from rhapsode.jobs.safe_address import Policy
 from rhapsode.jobs.shop import Shop
@@ -129,6 +130,50 @@ async def test_a_receiver_that_never_answers_holds_up_nobody(tmp_path: Path) -> 
         await finish(at.ledger)
         await quick.until(1)
         assert len(slow.got) <= 4
+
+
+async def test_the_backlog_of_a_dead_host_holds_up_nobody_and_costs_each_look_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_AT_ONCE", 8)
+    monkeypatch.setattr(webhooks, "_PAGE", 4)
+    monkeypatch.setattr(webhooks, "_GO_ON_S", 0.01)
+    asked, most = 0, 0
+    async with desk(tmp_path, 600) as at, receiving(lambda _: None) as slow, receiving(lambda _: OK) as quick:
+        due, look = at.outbox.due, at.sender._start
+
+        async def counted_due(*args: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return await due(*args)
+
+        async def counted_look() -> float:
+            nonlocal asked, most
+            asked = 0
+            wait = await look()
+            most = max(most, asked)
+            return wait
+
+        monkeypatch.setattr(at.outbox, "due", counted_due)
+        monkeypatch.setattr(at.sender, "_start", counted_look)
+        slow_url = slow.url.replace("127.0.0.1", "localhost")
+        for number in range(60):  # every job has an address of its own
+            await finish(at.ledger, webhook_url=f"{slow_url}/{number}")
+        await finish(at.ledger, webhook_url=quick.url)
+        await quick.until(1)
+        assert len(slow.got) == 4
+        assert most <= webhooks._PAGES, "so many queries, however much is due"
+
+
+async def test_the_backlog_of_a_host_that_is_back_is_sent_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_PAGE", 4)
+    async with desk(tmp_path) as at, receiving(lambda _: OK) as host:
+        for number in range(100):
+            await finish(at.ledger, webhook_url=f"{host.url}/{number}")
+        await at.until(lambda one: one.status is DeliveryStatus.DELIVERED)
+        assert len(host.got) == len({got.path for got in host.got}) == 100
 
 
 async def test_time_runs_out_on_a_receiver(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from rhapsode.errors import InvalidInput, LedgerError, StorageFull
 from rhapsode.jobs.safe_address import Policy, Resolver, SafeTransport, host_of, resolve
 from rhapsode.jobs.shop import Shop
-from rhapsode.ledger.outbox import EVENT_TYPES, Due, Outcome
+from rhapsode.ledger.outbox import EVENT_TYPES, FIRST, Due, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ _JITTER = 0.1
 _LONGEST_S = 86_400.0
 _AT_ONCE = 32
 _PER_HOST = 4
+_PAGE, _PAGES = 64, 8
+"""What one look goes through at most; the next one goes on behind it."""
+_GO_ON_S = 1.0
 _LOOK_S = 60.0
 """The clock may jump: what is due is looked up at least this often."""
 _AGAIN_S = 5.0
@@ -86,6 +89,8 @@ class Sender:
         self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hosts: Counter[str] = Counter()
+        self._seen = FIRST
+        """How far the last look came among what is due; :data:`FIRST` once it came to the end."""
         shop.outbox.on_due(self.wake)
         shop.hub.listen(lambda event: self.wake() if event.type in EVENT_TYPES else None)
 
@@ -117,17 +122,24 @@ class Sender:
 
     async def _start(self) -> float:
         """Begin with what is due and has room; seconds until more is due. The end of a try wakes, too."""
-        now = self._clock()
-        full: set[str] = set()
-        while (room := _AT_ONCE - len(self._tasks)) > 0:
-            page = await self._outbox.due(now, tuple(self._tasks), full, room)
-            if not page:
-                break
+        if len(self._tasks) >= _AT_ONCE:
+            return _LOOK_S
+        now, whole = self._clock(), self._seen == FIRST
+        for _ in range(_PAGES):
+            page = await self._outbox.due(now, tuple(self._tasks), self._seen, _PAGE)
             for due in page:
-                if self._hosts[_host(due.url)] >= _PER_HOST:
-                    full.add(due.url)  # those behind it to other hosts must not wait for it
-                else:
+                if len(self._tasks) >= _AT_ONCE:
+                    return _LOOK_S
+                self._seen = due.place
+                if self._hosts[_host(due.url)] < _PER_HOST:  # those behind it to other hosts must not wait for it
                     self._begin(due)
+            if len(page) < _PAGE:
+                break
+        else:
+            return _GO_ON_S
+        self._seen = FIRST
+        if not whole:  # what was passed over before may have room now
+            return 0.0
         later = await self._outbox.next_due(now)
         return _LOOK_S if later is None else min(max(later - now, 0.0), _LOOK_S)
 

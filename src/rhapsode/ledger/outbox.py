@@ -67,6 +67,15 @@ class Due:
     url: str
     secret: str = field(repr=False)
 
+    @property
+    def place(self) -> tuple[float, str]:
+        """Among all that are due."""
+        return self.delivery.next_at or 0.0, self.delivery.id
+
+
+FIRST = (0.0, "")
+"""The place in front of all that are due."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -145,8 +154,8 @@ class OutboxLedger(Protocol):
         """
         ...
 
-    async def due(self, now: float, busy: Collection[str], urls: Collection[str], limit: int) -> Sequence[Due]:
-        """What is due, the longest first, without the ids in ``busy`` and without what goes to ``urls``.
+    async def due(self, now: float, busy: Collection[str], after: tuple[float, str], limit: int) -> Sequence[Due]:
+        """What is due, the longest first, without the ids in ``busy``; ``after`` is the :attr:`Due.place` of the last one seen, or :data:`FIRST`.
 
         Nothing on all nodes but one, which sends for all.
         """

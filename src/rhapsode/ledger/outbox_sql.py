@@ -95,7 +95,7 @@ _DUE = (
         deliveries.c.next_at.is_not(None),
         deliveries.c.next_at <= bindparam("now"),
         deliveries.c.id.not_in(bindparam("busy", expanding=True)),
-        _CURRENT_URL.not_in(bindparam("urls", expanding=True)),
+        sa.tuple_(deliveries.c.next_at, deliveries.c.id) > sa.tuple_(bindparam("after"), bindparam("after_id")),
     )
     .order_by(deliveries.c.next_at, deliveries.c.id)
     .limit(bindparam("count"))
@@ -332,9 +332,10 @@ def _list_deliveries(
 
 
 def _list_due(
-    connection: sa.Connection, now: float, busy: Collection[str], urls: Collection[str], limit: int
+    connection: sa.Connection, now: float, busy: Collection[str], after: tuple[float, str], limit: int
 ) -> Sequence[tuple[Delivery, str, str | None]]:
-    rows = connection.execute(_DUE, {"now": now, "busy": list(busy), "urls": list(urls), "count": limit})
+    place = {"after": after[0], "after_id": after[1]}
+    rows = connection.execute(_DUE, {"now": now, "busy": list(busy), **place, "count": limit})
     return [(_to_delivery(row[:-2]), row[-2], row[-1]) for row in rows]
 
 
@@ -403,10 +404,10 @@ class SqlOutbox(OutboxLedger):
     async def replay(self, delivery_id: str) -> Delivery | None:
         return self._told(await self._store.write(_replay, delivery_id))
 
-    async def due(self, now: float, busy: Collection[str], urls: Collection[str], limit: int) -> Sequence[Due]:
+    async def due(self, now: float, busy: Collection[str], after: tuple[float, str], limit: int) -> Sequence[Due]:
         if not self._store.leads:  # one node sends for all
             return ()
-        found = await self._store.read(_list_due, now, busy, urls, limit)
+        found = await self._store.read(_list_due, now, busy, after, limit)
         return [Due(delivery, url, secret or self.secret_of(delivery.owner)) for delivery, url, secret in found]
 
     async def next_due(self, now: float) -> float | None:
