@@ -11,11 +11,13 @@ from typing import Any
 import psycopg
 import psycopg.rows
 
+from rhapsode.ledger.base import LEASE_S
 from tests.faults.checker import check_finished_once
 from tests.faults.harness import Client, Row, ServerProcess
 from tests.postgres import Postgres
 
-ADOPTED_S = 15.0
+ADOPTED_S = 15.0 + LEASE_S
+"""15 s are promised of nodes that get their turns; one that did not judges nobody for the time of a lease."""
 
 
 def book(seed: int, sentences: int = 60) -> dict[str, Any]:

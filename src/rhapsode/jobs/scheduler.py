@@ -336,7 +336,7 @@ class Scheduler:
         """Bring the job up again in a moment, once nothing of its old run is in flight and the ledger knows."""
         settled = run is None
         await asyncio.sleep(after_s)
-        while not settled and run and job_id in self.overview:
+        while not settled and run and job_id in self.overview and self._runs.get(job_id) in (None, run):
             await run.resting.wait()
             try:
                 await self._release(run)
