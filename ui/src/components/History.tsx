@@ -1,5 +1,5 @@
 /** What was asked for so far. Filters stand in the address, so that they survive a reload and can be shared. */
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { count, size } from "../services/format";
 import { historyList, recent } from "../state/jobs";
 import { address, route, setQuery } from "../state/route";
@@ -32,7 +32,22 @@ export function HistoryView() {
   const { query } = route.value;
   const q = query.get("q") ?? "";
   const state = query.get("status") ?? "";
-  const typed = useRef<number>();
+  const [typed, setTyped] = useState(q);
+  /** What was asked for last from here; another q in the address came from elsewhere. */
+  const asked = useRef(q);
+  const timer = useRef<number>();
+  const filter = (q: string, status: string): void => {
+    clearTimeout(timer.current);
+    asked.current = q;
+    setQuery({ q, status });
+  };
+  useEffect(() => {
+    if (q === asked.current) return;
+    clearTimeout(timer.current);
+    asked.current = q;
+    setTyped(q);
+  }, [q]);
+  useEffect(() => () => clearTimeout(timer.current), []);
   useEffect(() => {
     void historyList.show({ q, status: state });
     return () => historyList.hide();
@@ -47,17 +62,18 @@ export function HistoryView() {
           <span>Search in texts and tags</span>
           <input
             type="search"
-            value={q}
+            value={typed}
             onInput={(event) => {
               const wanted = event.currentTarget.value;
-              clearTimeout(typed.current);
-              typed.current = window.setTimeout(() => setQuery({ q: wanted, status: state }), TYPED_MS);
+              setTyped(wanted);
+              clearTimeout(timer.current);
+              timer.current = window.setTimeout(() => filter(wanted, route.value.query.get("status") ?? ""), TYPED_MS);
             }}
           />
         </label>
         <label class="field">
           <span>Status</span>
-          <select value={state} onChange={(event) => setQuery({ q, status: event.currentTarget.value })}>
+          <select value={state} onChange={(event) => filter(typed, event.currentTarget.value)}>
             {STATES.map(([value, name]) => <option key={value} value={value}>{name}</option>)}
           </select>
         </label>

@@ -1,5 +1,6 @@
 /** The server's configuration. What only the file may change is shown, and cannot be edited here. */
 import { signal } from "@preact/signals";
+import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../services/api";
 import type { Setting, SettingSection } from "../services/types";
@@ -134,7 +135,7 @@ function Field({ setting }: { setting: Setting }) {
         </select>
       ) : setting.type === "integer" || setting.type === "number" ? (
         <span class="unit">
-          <input {...common} type="number" step={setting.type === "integer" ? 1 : "any"} min={setting.minimum ?? undefined} max={setting.maximum ?? undefined} value={value === null ? "" : Number(value)} onInput={(event) => change(event.currentTarget.value === "" ? null : Number(event.currentTarget.value))} />
+          <NumberInput {...common} step={setting.type === "integer" ? 1 : "any"} min={setting.minimum ?? undefined} max={setting.maximum ?? undefined} number={value === null ? null : Number(value)} change={change} />
           {setting.unit}
         </span>
       ) : (
@@ -142,5 +143,24 @@ function Field({ setting }: { setting: Setting }) {
       )}
       <p id={`${id}-hint`} class="hint">{hint} {bounds}</p>
     </div>
+  );
+}
+
+const parsed = (typed: string): number | null => (typed === "" ? null : Number(typed));
+
+/** Keeps what is typed as it is typed, such as the 0.0 on the way to 0.05, until the number changes from elsewhere. */
+function NumberInput({ number, change, ...rest }: { number: number | null; change: (number: number | null) => void } & JSX.InputHTMLAttributes<HTMLInputElement>) {
+  const [typed, setTyped] = useState("");
+  const shown = parsed(typed) === number ? typed : String(number ?? "");
+  return (
+    <input
+      {...rest}
+      type="number"
+      value={shown}
+      onInput={(event) => {
+        setTyped(event.currentTarget.value);
+        change(parsed(event.currentTarget.value));
+      }}
+    />
   );
 }

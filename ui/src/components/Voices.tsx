@@ -82,7 +82,7 @@ function Card({ voice }: { voice: Voice }) {
               void rename(String(new FormData(event.currentTarget).get("name")).trim());
             }}
           >
-            <input type="text" name="name" aria-label="New name" value={voice.kind === "reference" ? voice.name : voice.id} maxLength={100} autofocus />
+            <input type="text" name="name" aria-label="New name" defaultValue={voice.kind === "reference" ? voice.name : voice.id} maxLength={100} autofocus />
             <button type="submit">Rename</button>
           </form>
         ) : (

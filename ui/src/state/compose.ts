@@ -43,13 +43,15 @@ let asked: AbortController | null = null;
 
 export const text = (): string => field?.value ?? "";
 
-/** The textarea is there: give it the draft. */
+/** The textarea is there: give it the draft. Or it leaves (null): keep what was written into it. */
 export async function attach(element: HTMLTextAreaElement | null): Promise<void> {
+  if (element === null && saveTimer !== undefined) save();
   field = element;
   if (element === null) return;
   const kept = await draft.load().catch(() => "");
-  if (field === element && element.value === "" && kept) element.value = kept;
-  edited();
+  if (field !== element) return;
+  if (element.value === "" && kept) element.value = kept;
+  measure();
 }
 
 export function setText(value: string): void {
@@ -57,11 +59,21 @@ export function setText(value: string): void {
   edited();
 }
 
-/** The text or a parameter has changed. */
+/** The text has changed. */
 export function edited(): void {
-  chars.value = field?.value.length ?? 0;
   clearTimeout(saveTimer);
-  saveTimer = window.setTimeout(() => void draft.save(text()).catch(() => undefined), SAVE_MS);
+  saveTimer = window.setTimeout(save, SAVE_MS);
+  measure();
+}
+
+function save(): void {
+  clearTimeout(saveTimer);
+  saveTimer = undefined;
+  if (field) void draft.save(field.value).catch(() => undefined);
+}
+
+function measure(): void {
+  chars.value = field?.value.length ?? 0;
   replan();
 }
 
