@@ -1,12 +1,13 @@
 /** One job in a list. */
 import type { ComponentChildren } from "preact";
 import { api } from "../services/api";
-import { ago, clock, size } from "../services/format";
-import type { Listed } from "../services/types";
+import { ago, cause, clock, size } from "../services/format";
+import type { Listed, Params } from "../services/types";
 import { takeRequest } from "../state/compose";
 import { jobId, leave, show, submit } from "../state/current";
 import { attempt, toast } from "../state/messages";
 import { address, route } from "../state/route";
+import { engines } from "../state/server";
 import { Icon } from "./Icon";
 
 export const STATE_WORDS: Record<Listed["status"], string> = {
@@ -23,19 +24,25 @@ export async function open(job: string): Promise<void> {
   document.getElementById("now-title")?.scrollIntoView({ block: "center" });
 }
 
+/** What a job was asked for, with its text, of its own engine where that is still there. */
+async function requestOf(id: string): Promise<Params & { text: string }> {
+  const [found, text] = await Promise.all([api.job(id), api.text(id)]);
+  const own = engines.value.some((one) => one.name === found.engine) ? { engine: found.engine } : {};
+  return { ...found.request, ...own, text };
+}
+
 async function rerun(job: Listed): Promise<void> {
   await attempt(async () => {
-    const [found, text] = await Promise.all([api.job(job.job_id), api.text(job.job_id)]);
-    if (await submit({ ...found.request, text })) location.hash = address("studio");
+    if (await submit(await requestOf(job.job_id))) location.hash = address("studio");
     else toast("It could not be queued again.", "error");
   });
 }
 
 async function edit(job: Listed): Promise<void> {
   await attempt(async () => {
-    const [found, text] = await Promise.all([api.job(job.job_id), api.text(job.job_id)]);
+    const asked = await requestOf(job.job_id);
     location.hash = address("studio");
-    requestAnimationFrame(() => takeRequest(found.request, text));
+    requestAnimationFrame(() => takeRequest(asked));
   });
 }
 
@@ -67,7 +74,7 @@ export function JobRow({ job, full = false, children }: { job: Listed; full?: bo
           {STATE_WORDS[job.status]}
           {unfinished ? ` ${Math.floor(job.progress)} %` : ""} · {facts.join(" · ")}
         </span>
-        {full && job.error && <span class="job-error">{job.error}</span>}
+        {full && job.error && <span class="job-error">{cause(job.error)}</span>}
       </button>
       {full && (
         <span class="job-acts">

@@ -1,7 +1,8 @@
 /** The job that is shown: how far it is, its segments, its sound. */
-import { ago, clock, count, duration, number, size } from "../services/format";
+import { useEffect } from "preact/hooks";
+import { ago, cause, clock, count, duration, number, size } from "../services/format";
 import type { Status } from "../services/types";
-import { cancel, isOver, jobId, keep, leave, lost, retry, status } from "../state/current";
+import { cancel, isOver, jobId, keep, leave, lost, refreshSoon, retry, status } from "../state/current";
 import { failure, listen, pause, play, playing, source, time, waiting } from "../state/player";
 import { Icon } from "./Icon";
 import { Player } from "./Player";
@@ -23,6 +24,9 @@ const WAITS: Record<string, string> = {
   "server stopping": "The server is stopping. Work goes on when it is back.",
 };
 
+/** Its place in the queue and its time of arrival change without an event of its own. */
+const LOOK_MS = 2_500;
+
 export function Now() {
   const now = status.value;
   return (
@@ -43,6 +47,11 @@ function Nothing() {
 
 function Running({ now }: { now: Status }) {
   const over = isOver(now);
+  useEffect(() => {
+    if (over) return;
+    const timer = setInterval(() => document.hidden || refreshSoon(), LOOK_MS);
+    return () => clearInterval(timer);
+  }, [over]);
   return (
     <>
       <header class="now-head">
@@ -128,7 +137,7 @@ function Facts({ now }: { now: Status }) {
 function Ended({ now }: { now: Status }) {
   return (
     <div class={now.status === "failed" ? "failure" : "failure calm"} role={now.status === "failed" ? "alert" : undefined}>
-      <p>{now.status === "failed" ? (now.error ?? "The cause is unknown.") : "What was spoken is kept until the job expires."}</p>
+      <p>{now.status === "failed" ? cause(now.error ?? "The cause is unknown.") : "What was spoken is kept until the job expires."}</p>
       <button type="button" onClick={() => void retry()}>
         <Icon name="redo" /> {now.status === "failed" ? "Retry from here" : "Go on from here"}
       </button>

@@ -3,9 +3,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api, urls } from "../services/api";
 import { clock } from "../services/format";
 import type { Status } from "../services/types";
-import { revised } from "../state/current";
 import { messageOf } from "../state/messages";
-import { audio, failure, loadResult, playing, rate, seek, setRate, skip, source, stop, time, toggle } from "../state/player";
+import { audio, failure, loadResult, play, playing, rate, seek, setRate, skip, source, stop, time, toggle } from "../state/player";
 import { theme } from "../state/theme";
 import { Icon } from "./Icon";
 import { Reader } from "./Reader";
@@ -19,17 +18,19 @@ export function Player({ now }: { now: Status }) {
   const length = now.result?.audio_seconds ?? now.audio_seconds;
   const from = source.value;
   const mine = from?.kind === "result" && from.job === now.job_id;
+  const live = from?.kind === "live" && from.job === now.job_id;
+  const broken = failure.value !== null;
   /** Have the file ready; a live stream that plays goes on until the listener moves. */
   const ready = (at?: number): void => {
     const current = source.value;
-    if (current?.kind === "result" && current.job === now.job_id && current.revision === revision) {
+    if (current?.kind === "result" && current.job === now.job_id && current.revision === revision && failure.value === null) {
       if (at !== undefined) seek(at);
       return;
     }
     const wasHere = current?.kind !== "segment" && current?.kind !== "preview" && current?.job === now.job_id;
     const goesOn = wasHere && !audio.paused;
     loadResult(now.job_id, now.output_format, revision, at ?? (wasHere ? audio.currentTime : 0));
-    if (goesOn) void audio.play();
+    if (goesOn) void play();
   };
   useEffect(() => {
     const current = source.value;
@@ -39,19 +40,17 @@ export function Player({ now }: { now: Status }) {
     if (source.value?.kind === "result" && source.value.job === now.job_id) stop();
   }, []);
   const begin = (): void => {
-    if (!mine) {
-      ready();
-      void audio.play();
-    } else toggle();
+    if ((mine || live) && !broken) return toggle();
+    ready();
+    void play();
   };
-  const live = from?.kind === "live" && from.job === now.job_id;
   const plays = (mine || live) && playing.value;
   return (
     <div class="player" role="group" aria-label="Player">
       <Wave now={now} length={length} revision={revision} ready={ready} />
       <div class="controls">
         <button type="button" class="quiet square" aria-label={`Back ${SKIP_S} seconds`} onClick={() => (ready(), skip(-SKIP_S))}><Icon name="back" /></button>
-        <button type="button" class="primary round" aria-label={plays ? "Pause" : "Play"} onClick={live ? toggle : begin}>
+        <button type="button" class="primary round" aria-label={plays ? "Pause" : "Play"} onClick={begin}>
           <Icon name={plays ? "pause" : "play"} />
         </button>
         <button type="button" class="quiet square" aria-label={`Forward ${SKIP_S} seconds`} onClick={() => (ready(), skip(SKIP_S))}><Icon name="forward" /></button>
@@ -65,7 +64,7 @@ export function Player({ now }: { now: Status }) {
           </select>
         </label>
       </div>
-      {failure.value && <p class="error" role="alert">{failure.value}</p>}
+      {mine && broken && <p class="error" role="alert">{failure.value}</p>}
       <Downloads now={now} />
       <Reader now={now} revision={revision} at={mine || live ? time.value : null} ready={ready} />
     </div>
@@ -75,7 +74,6 @@ export function Player({ now }: { now: Status }) {
 function Wave({ now, length, revision, ready }: { now: Status; length: number; revision: number; ready: (at?: number) => void }) {
   const box = useRef<HTMLDivElement>(null);
   const [error, setError] = useState<string | null>(null);
-  const version = revised.value;
   useEffect(() => {
     let gone = false;
     let wave: { destroy(): void } | null = null;
@@ -119,7 +117,7 @@ function Wave({ now, length, revision, ready }: { now: Status; length: number; r
       gone = true;
       wave?.destroy();
     };
-  }, [now.job_id, revision, version, theme.value]);
+  }, [now.job_id, revision, theme.value]);
   return (
     <div class="wave-box">
       <div ref={box} class="wave" aria-hidden="true" />

@@ -1,9 +1,9 @@
 /** One chosen segment: its text, its sound, and making it again. */
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../services/api";
-import { clock } from "../services/format";
+import { cause, clock } from "../services/format";
 import type { Params, Segment, Status } from "../services/types";
-import { cells, cellsVersion, chosen, jobId, refreshSoon, revised } from "../state/current";
+import { cells, cellsVersion, chosen, endOf, jobId, refresh } from "../state/current";
 import { announce, messageOf, toast } from "../state/messages";
 import { hearSegment, playing, source, stop } from "../state/player";
 import { Icon } from "./Icon";
@@ -15,7 +15,6 @@ export function SegmentPanel({ now }: { now: Status }) {
   const state = index === null ? "" : (cellsVersion.value, cells.get(index));
   const [segment, setSegment] = useState<Segment | null>(null);
   const [error, setError] = useState<string | null>(null);
-  const version = revised.value;
   useEffect(() => {
     const job = jobId.value;
     if (index === null || job === null) return;
@@ -28,7 +27,7 @@ export function SegmentPanel({ now }: { now: Status }) {
     return () => {
       current = false;
     };
-  }, [index, state, version]);
+  }, [index, state, now.result?.revision]);
   if (index === null) return null;
   const from = source.value;
   const mine = from?.kind === "segment" && from.job === now.job_id && from.index === index && playing.value;
@@ -63,25 +62,21 @@ function Again({ segment, now }: { segment: Segment; now: Status }) {
   const [open, setOpen] = useState(false);
   const [text, setText] = useState(segment.text);
   const [busy, setBusy] = useState(false);
-  const [before, setBefore] = useState(revised.value);
-  useEffect(() => {
-    if (busy && revised.value !== before) {
-      setBusy(false);
-      setOpen(false);
-      announce(`Segment ${segment.index + 1} was made again.`);
-    }
-  }, [revised.value]);
   const make = async (): Promise<void> => {
     const body: Params = text.trim() !== segment.text.trim() ? { text } : {};
-    setBefore(revised.value);
     setBusy(true);
     try {
-      await api.redo(now.job_id, segment.index, body);
-      refreshSoon();
+      const { redo } = await api.redo(now.job_id, segment.index, body);
+      const made = await endOf(redo.job_id);
+      if (made.status === "completed") {
+        await refresh();
+        setOpen(false);
+        announce(`Segment ${segment.index + 1} was made again.`);
+      } else toast(made.error ? cause(made.error) : `Segment ${segment.index + 1} was not made again: that was cancelled.`, "error");
     } catch (problem) {
-      setBusy(false);
       toast(messageOf(problem), "error");
     }
+    setBusy(false);
   };
   if (!open)
     return (

@@ -121,7 +121,8 @@ export const api = {
       body,
       headers: { "Idempotency-Key": key },
     }),
-  status: (job: string) => json<Status>(`tts/${id(job)}/status`),
+  /** Answers at once, or at its end, but after `wait` seconds at the latest. */
+  status: (job: string, wait = 0) => json<Status>(`tts/${id(job)}/status`, wait ? { headers: { Prefer: `wait=${wait}` } } : {}),
   job: (job: string) => json<Resource>(`tts/${id(job)}`),
   async text(job: string): Promise<string> {
     const answer = await send(`tts/${id(job)}/text`, {});
@@ -138,7 +139,7 @@ export const api = {
   setPriority: (job: string, priority: string) =>
     json<Resource>(`tts/${id(job)}`, { method: "PATCH", body: { priority } }),
   redo: (job: string, n: number, body: Params) =>
-    json<Status>(`tts/${id(job)}/segments/${n}/redo`, { method: "POST", body }),
+    json<Status & { redo: { job_id: string } }>(`tts/${id(job)}/segments/${n}/redo`, { method: "POST", body }),
   list(filters: Filters): Promise<{ jobs: Listed[]; next_cursor: string | null }> {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(filters)) {

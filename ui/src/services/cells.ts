@@ -29,6 +29,12 @@ export class Cells {
     return STATES[this.codes[index] ?? 0] ?? "pending";
   }
 
+  /** The first that is not done; their number when all are. */
+  firstUndone(): number {
+    for (let i = 0; i < this.length; i++) if (this.codes[i] !== CODE.done) return i;
+    return this.length;
+  }
+
   fill(state: SegmentState): void {
     this.codes.fill(CODE[state], 0, this.length);
   }

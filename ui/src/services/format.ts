@@ -72,6 +72,9 @@ export function plainOfMarkdown(text: string): string {
   return kept.join("\n");
 }
 
+/** Why a job failed. The server counts segments from 0 in its message, the page from 1. */
+export const cause = (error: string): string => error.replace(/^segment (\d+) /, (_, index) => `segment ${Number(index) + 1} `);
+
 /** The index of the last entry whose start is at or before `at`; -1 when there is none. `starts` is sorted. */
 export function lastAtOrBefore(starts: readonly number[], at: number): number {
   let low = 0;

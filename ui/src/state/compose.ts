@@ -212,8 +212,8 @@ export function deletePreset(name: string): void {
 }
 
 /** Compose what a job was asked for, with its text. */
-export function takeRequest(body: Params, of: string): void {
-  const { text: _, tags: __, webhook_url: ___, ...rest } = body;
+export function takeRequest(body: Params & { text: string }): void {
+  const { text: of, tags: __, webhook_url: ___, ...rest } = body;
   params.value = { ...params.value, ...rest };
   storage.setParams(params.value);
   setText(of);

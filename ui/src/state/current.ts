@@ -2,7 +2,7 @@
 import { batch, signal } from "@preact/signals";
 import { api, ApiError } from "../services/api";
 import { Cells } from "../services/cells";
-import { clock, milestone, uniqueName } from "../services/format";
+import { cause, clock, milestone, uniqueName } from "../services/format";
 import { storage } from "../services/storage";
 import type { JobEvent, Params, SegmentState, Status } from "../services/types";
 import { announce, messageOf } from "./messages";
@@ -21,6 +21,7 @@ export const chosen = signal<number | null>(null);
 
 const REFRESH_MS = 700;
 const PAGE = 1000;
+const AGAIN_MS = 2_000;
 let refreshing: number | undefined;
 let refreshedAt = 0;
 
@@ -44,8 +45,13 @@ export async function show(id: string, params: Params = {}): Promise<void> {
   });
   const stored = storage.job();
   if (stored?.id !== id) storage.setJob(id, Date.now(), params);
+  await catchUp();
+}
+
+/** Look at all that may have happened unheard. */
+export async function catchUp(): Promise<void> {
   await refresh();
-  await loadCells(id);
+  if (jobId.value !== null) await loadCells(jobId.value);
 }
 
 /** Show no job. */
@@ -123,8 +129,10 @@ function take(found: Status): void {
     status.value = found;
   });
   if (before === null || before.job_id !== found.job_id) return;
-  if (before.status !== found.status) announceEnd(found);
-  else {
+  if (before.status !== found.status) {
+    announceEnd(found);
+    void loadCells(found.job_id);
+  } else {
     const mark = milestone(before.progress, found.progress);
     if (mark !== null) announce(`${mark} percent.`);
   }
@@ -135,7 +143,7 @@ function announceEnd(found: Status): void {
     queued: "Queued again.",
     running: "The first words are being spoken.",
     completed: `Finished: ${clock(found.result?.audio_seconds ?? found.audio_seconds)} of audio.`,
-    failed: `Failed: ${found.error ?? "the cause is unknown"}`,
+    failed: `Failed: ${cause(found.error ?? "the cause is unknown")}`,
     cancelled: "Cancelled.",
   };
   announce(said[found.status]);
@@ -145,23 +153,29 @@ function announceEnd(found: Status): void {
 async function loadCells(id: string): Promise<void> {
   if (status.value === null || status.value.status === "completed") return;
   try {
-    for (let start: number | null = 0; start !== null && jobId.value === id; ) {
+    for (let start: number | null = cells.firstUndone(); start !== null && jobId.value === id; ) {
       const page: Awaited<ReturnType<typeof api.segments>> = await api.segments(id, start, PAGE);
       if (jobId.value !== id) return;
       cells.resize(Math.max(cells.length, page.total));
-      for (const segment of page.segments) cells.set(segment.index, segment.status);
+      for (const { index, status } of page.segments) if (cells.get(index) !== "done") mark(index, status);
       cellsVersion.value += 1;
-      start = page.next_start;
+      // they are spoken in order: behind a page of those that wait all wait
+      start = page.segments.some((segment) => segment.status !== "pending") ? page.next_start : null;
     }
   } catch (error) {
     heed(error);
   }
 }
 
+/** Show what became of a segment; one that has failed is chosen. */
+function mark(index: number, state: SegmentState): void {
+  if (state === "failed" && cells.get(index) !== "failed") chosen.value ??= index;
+  cells.set(index, state);
+}
+
 const CELL_OF: Record<string, SegmentState> = {
   "segment.started": "running",
   "segment.completed": "done",
-  "segment.failed": "pending",
   "segment.lost": "pending",
 };
 
@@ -169,17 +183,29 @@ const CELL_OF: Record<string, SegmentState> = {
 export function onEvent(event: JobEvent): void {
   if (event.job_id !== jobId.value) return;
   const index = event.data["index"];
-  const state = CELL_OF[event.type];
+  const state = event.type === "segment.failed" ? (event.data["final"] ? "failed" : "pending") : CELL_OF[event.type];
   if (state && typeof index === "number") {
-    cells.set(index, state);
+    mark(index, state);
     cellsVersion.value += 1;
   }
-  if (event.type === "result.revised") revised.value += 1;
   refreshSoon();
 }
 
-/** Counts new revisions of the result. */
-export const revised = signal(0);
+const WAIT_S = 20;
+
+/** The status of a job at its end, whether events come or not. A server that is away for a while is waited for. */
+export async function endOf(id: string): Promise<Status> {
+  for (;;) {
+    try {
+      const found = await api.status(id, WAIT_S);
+      if (isOver(found)) return found;
+    } catch (error) {
+      heed(error);
+      if (!(error instanceof ApiError) || !error.isOffline) throw error;
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
+    }
+  }
+}
 
 async function act(work: (id: string) => Promise<unknown>): Promise<void> {
   const id = jobId.value;

@@ -10,6 +10,8 @@ const SOON_MS = 600;
 const MOST = 500;
 const PROGRESS_MS = 2_000;
 
+type Answer = Awaited<ReturnType<typeof api.list>>;
+
 /** One list, which is read anew soon after something happened. */
 export class JobList {
   readonly jobs = signal<Listed[] | null>(null);
@@ -45,7 +47,8 @@ export class JobList {
     if (this.timer !== undefined || !this.visible) return;
     this.timer = window.setTimeout(() => {
       this.timer = undefined;
-      void this.read();
+      if (this.busy.value) this.soon();
+      else void this.read();
     }, ms);
   }
 
@@ -58,29 +61,44 @@ export class JobList {
   async next(): Promise<void> {
     const cursor = this.more.value;
     if (!cursor || this.busy.value) return;
-    await this.fetch(async () => {
-      const found = await api.list({ ...this.filters, cursor, limit: this.page });
-      const known = new Set(this.jobs.value?.map((job) => job.job_id));
-      this.jobs.value = [...(this.jobs.value ?? []), ...found.jobs.filter((job) => !known.has(job.job_id))];
-      this.more.value = found.next_cursor;
-    });
+    await this.fetch(
+      () => api.list({ ...this.filters, cursor, limit: this.page }),
+      (found) => {
+        const known = new Set(this.jobs.value?.map((job) => job.job_id));
+        this.jobs.value = [...(this.jobs.value ?? []), ...found.jobs.filter((job) => !known.has(job.job_id))];
+        this.more.value = found.next_cursor;
+      },
+    );
   }
 
   /** Read anew all that is shown. */
   private async read(): Promise<void> {
-    await this.fetch(async () => {
-      const limit = Math.min(MOST, Math.max(this.page, this.jobs.value?.length ?? 0));
-      const found = await api.list({ ...this.filters, limit });
-      this.jobs.value = found.jobs;
-      this.more.value = found.next_cursor;
-    });
+    await this.fetch(
+      async () => {
+        const wanted = Math.max(this.page, this.jobs.value?.length ?? 0);
+        const found = await api.list({ ...this.filters, limit: Math.min(MOST, wanted) });
+        while (found.next_cursor && found.jobs.length < wanted) {
+          const further = await api.list({ ...this.filters, cursor: found.next_cursor, limit: Math.min(MOST, wanted - found.jobs.length) });
+          found.jobs.push(...further.jobs);
+          found.next_cursor = further.next_cursor;
+        }
+        return found;
+      },
+      (found) => {
+        this.jobs.value = found.jobs;
+        this.more.value = found.next_cursor;
+      },
+    );
   }
 
-  private async fetch(work: () => Promise<void>): Promise<void> {
+  /** Ask, and take the answer, unless something else was asked meanwhile. */
+  private async fetch(ask: () => Promise<Answer>, take: (found: Answer) => void): Promise<void> {
     const turn = ++this.turn;
     this.busy.value = true;
     try {
-      await work();
+      const found = await ask();
+      if (turn !== this.turn) return;
+      take(found);
       this.error.value = null;
       offline.value = false;
     } catch (error) {
@@ -94,4 +112,7 @@ export class JobList {
 
 export const recent = new JobList(6);
 export const historyList = new JobList();
+/** What runs, and what waits: two lists, for the newest of many that wait would hide what runs. */
+export const running = new JobList(200);
 export const queue = new JobList(200);
+export const lists = [recent, historyList, running, queue];

@@ -1,8 +1,8 @@
 /** Begin: read what the server is, take up the job that this browser knew, and listen to what happens. */
 import { effect } from "@preact/signals";
 import { EventFeed } from "../services/events";
-import { onEvent, refresh, resume, status } from "./current";
-import { historyList, queue, recent } from "./jobs";
+import { catchUp, onEvent, resume, status } from "./current";
+import { lists } from "./jobs";
 import { begin, initial, live, loadEngine, mustSignIn, offline } from "./server";
 
 const AGAIN_MS = 3_000;
@@ -11,11 +11,11 @@ export const feed = new EventFeed({
   event(event) {
     offline.value = false;
     onEvent(event);
-    for (const list of [recent, historyList, queue]) list.onEvent(event);
+    for (const list of lists) list.onEvent(event);
   },
   look() {
-    void refresh();
-    for (const list of [recent, historyList, queue]) list.soon();
+    void catchUp();
+    for (const list of lists) list.soon();
   },
   live(now) {
     if (now && !live.value) void loadEngine().catch(() => undefined);
