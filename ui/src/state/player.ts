@@ -1,6 +1,7 @@
 /** The one sound of the page: what plays, where it is, and how fast. Owns the audio element. */
 import { batch, signal } from "@preact/signals";
 import { urls } from "../services/api";
+import { toast } from "./messages";
 
 export type Source =
   | { kind: "live"; job: string }
@@ -14,6 +15,7 @@ export const playing = signal(false);
 export const waiting = signal(false);
 export const time = signal(0);
 export const rate = signal(1);
+/** Why the sound that was asked for last is not heard. */
 export const failure = signal<string | null>(null);
 
 export const audio = document.createElement("audio");
@@ -48,14 +50,18 @@ on("ended", () =>
 );
 on("ratechange", () => (rate.value = audio.playbackRate));
 on("error", () => {
-  if (audio.error && source.value) {
-    batch(() => {
-      playing.value = false;
-      waiting.value = false;
-      failure.value = source.value?.kind === "live" ? "The sound broke off." : "The sound cannot be played.";
-    });
-  }
+  if (audio.error && source.value) fail(source.value.kind === "live" ? "The sound broke off." : "The sound cannot be played.");
 });
+
+/** The player of a finished job says itself what is wrong with its sound. */
+function fail(why: string): void {
+  batch(() => {
+    playing.value = false;
+    waiting.value = false;
+    failure.value = why;
+    if (source.value?.kind !== "result") toast(why, "error");
+  });
+}
 
 function load(next: Source, url: string, at = 0): void {
   batch(() => {
@@ -73,7 +79,7 @@ export async function play(): Promise<void> {
   try {
     await audio.play();
   } catch (error) {
-    if (error instanceof DOMException && error.name === "NotAllowedError") failure.value = "The browser wants a click before it plays.";
+    if (error instanceof DOMException && error.name === "NotAllowedError") fail("The browser wants a click before it plays.");
   }
 }
 
