@@ -38,7 +38,10 @@ def test_a_failure_names_its_segment_and_a_retry_goes_on_from_there(opened: Open
     )
     failed = page.get_by_role("alert").filter(has_text="segment")
     expect(failed).to_contain_text("flaky")
+    expect(failed).to_contain_text("segment 2")  # counted as the strip counts
     expect(page.get_by_role("heading", name="Failed")).to_be_visible()
+    expect(page.get_by_role("slider", name="Segments")).to_have_attribute("aria-valuetext", "segment 2 of 2, failed")
+    expect(page.get_by_role("group", name="Segment 2")).to_contain_text("asked to fail")
     page.get_by_role("button", name="Retry from here").click()
     finished(page)
     assert beeping.status(page.evaluate("localStorage.getItem('tts_current_job_id')"))["run"] == 2

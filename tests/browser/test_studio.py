@@ -192,3 +192,107 @@ def test_presets_are_used_saved_and_deleted(opened: Opener, beeping: Site) -> No
     expect(page.get_by_role("slider", name=re.compile("Speed"))).to_have_value("0.8")
     preset.select_option(label="Delete “Mine”")
     expect(preset.locator("option", has_text="Mine")).to_have_count(0)
+
+
+def test_what_is_written_outlives_leaving_the_studio(opened: Opener, beeping: Site) -> None:
+    page = opened(beeping)
+    field = page.get_by_role("textbox", name="Text", exact=True)
+    views = page.get_by_role("navigation", name="Views")
+    field.fill("Written in haste.")
+    views.get_by_role("link", name="Queue").click()  # before the draft is saved by itself
+    page.get_by_role("heading", name="Queue").wait_for()
+    page.wait_for_timeout(1200)  # and what was to save it would have done so by now
+    views.get_by_role("link", name="Studio").click()
+    expect(field).to_have_value("Written in haste.")
+    # nothing was written: nothing is saved over it, however short the visit
+    page.evaluate(
+        """() => {
+            window.saved = [];
+            const put = IDBObjectStore.prototype.put;
+            IDBObjectStore.prototype.put = function (...given) { window.saved.push(given[0]); return put.apply(this, given); };
+        }"""
+    )
+    for name in ("Voices", "Studio", "Voices"):
+        views.get_by_role("link", name=name).click()
+    page.get_by_role("heading", name="Voices").wait_for()
+    page.wait_for_timeout(1200)
+    assert page.evaluate("window.saved") == []
+
+
+def test_a_segment_that_cannot_be_made_again_says_so(opened: Opener, beeping: Site) -> None:
+    page = opened(beeping)
+    job = generate(page, SHORT)
+    finished(page)
+    page.get_by_role("slider", name="Segments").focus()
+    page.keyboard.press("End")
+    panel = page.get_by_role("group", name="Segment 2")
+    panel.get_by_role("button", name="Make it again").click()
+    panel.get_by_role("textbox").fill("This !raise! fails.")
+    make = panel.get_by_role("button", name="Make it", exact=True)
+    make.click()
+    expect(page.get_by_role("alert").filter(has_text="segment 2")).to_contain_text("asked to fail by !raise!")
+    expect(make).to_be_enabled()
+    assert beeping.status(job)["result"]["revision"] == 1
+
+
+def test_a_segment_is_made_again_without_events(opened: Opener, beeping: Site) -> None:
+    job = beeping.enqueue(SHORT)
+    beeping.ended(job)
+    page = opened(beeping, "/livez")
+    page.route("**/events*", lambda route: route.abort())
+    page.evaluate("id => localStorage.setItem('tts_current_job_id', id)", job)
+    page.goto(beeping.url)
+    expect(page.get_by_text("Live updates are interrupted")).to_be_visible()
+    page.get_by_role("slider", name="Segments").focus()
+    page.keyboard.press("End")
+    panel = page.get_by_role("group", name="Segment 2")
+    panel.get_by_role("button", name="Make it again").click()
+    panel.get_by_role("textbox").fill("The women sing.")
+    panel.get_by_role("button", name="Make it", exact=True).click()
+    expect(panel).to_contain_text("The women sing.")
+    expect(panel.get_by_role("button", name="Make it again")).to_be_visible()
+
+
+def test_the_place_in_the_queue_moves_without_events(opened: Opener, beeping: Site) -> None:
+    job = beeping.enqueue(SHORT)
+    beeping.ended(job)
+    page = opened(beeping, "/livez")
+    page.evaluate("id => localStorage.setItem('tts_current_job_id', id)", job)
+    places = iter(range(50, 0, -1))
+    page.route(
+        "**/status",
+        lambda route: route.fulfill(
+            json=beeping.status(job) | {"status": "queued", "result": None, "queue_position": next(places)}
+        ),
+    )
+    page.goto(beeping.url)
+    place = page.locator(".facts div").filter(has_text="Place in the queue").locator("dd")
+    first = int(place.inner_text())
+    until(lambda: int(place.inner_text()) <= first - 3, what="a better place")
+
+
+def test_sound_that_breaks_off_is_told_and_the_finished_file_plays(opened: Opener, beeping: Site) -> None:
+    page = opened(beeping)
+    page.route("**/audio?*", lambda route: route.abort())
+    messages = page.get_by_role("region", name="Messages")
+    job = beeping.enqueue("A sentence is spoken slowly. " * 60, predefined_voice_id="tone-slow")
+    page.evaluate("id => localStorage.setItem('tts_current_job_id', id)", job)
+    page.reload()
+    page.get_by_role("button", name="Listen").click()
+    expect(messages.get_by_role("alert")).to_have_text("The sound broke off.")
+    expect(page.get_by_role("button", name="Listen")).to_be_visible()
+    finished(page)
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(lambda: playing_at(page) > 0.2, what="the finished file")
+
+
+def test_a_voice_that_is_not_heard_is_none_of_the_players_business(opened: Opener, beeping: Site) -> None:
+    page = opened(beeping)
+    page.route("**/preview", lambda route: route.abort())
+    generate(page, SHORT)
+    finished(page)
+    page.get_by_role("form", name="Compose").get_by_role("button", name="Hear it").click()
+    expect(page.get_by_role("region", name="Messages").get_by_role("alert")).to_have_text("The sound cannot be played.")
+    expect(page.get_by_role("group", name="Player").get_by_role("alert")).to_have_count(0)
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(lambda: playing_at(page) > 0.05, what="the finished file")

@@ -87,6 +87,24 @@ def test_an_engine_is_chosen_and_voices_and_settings_follow(opened: Opener, two_
     assert two_engines.status(job)["engine"] == "tone"
 
 
+def test_a_job_is_composed_and_run_anew_with_its_own_engine(opened: Opener, two_engines: Site) -> None:
+    two_engines.ended(
+        two_engines.enqueue("The cat is in the house.", engine="kokoro", predefined_voice_id=kokoro.VOICE)
+    )
+    page = opened(two_engines)
+    engine = page.get_by_role("combobox", name="Engine", exact=True)
+    engine.select_option("tone")
+    page.goto(two_engines.url + "/#/history")
+    row = page.get_by_role("region", name="History").get_by_role("listitem").filter(has_text="The cat is in").first
+    row.get_by_role("button", name="Use its text and settings").click()
+    expect(engine).to_have_value("kokoro")
+    expect(page.get_by_role("combobox", name="Voice", exact=True)).to_have_value(kokoro.VOICE + ".bin")
+    page.goto(two_engines.url + "/#/history")
+    with page.expect_request("**/tts/enqueue") as asked:
+        row.get_by_role("button", name="Run it again").click()
+    assert asked.value.post_data_json["engine"] == "kokoro"
+
+
 def test_words_are_taught_imported_and_forgotten(opened: Opener, beeping: Site, tmp_path: Path) -> None:
     page = opened(beeping, "/#/voices")
     words = page.get_by_role("region", name="Pronunciations")

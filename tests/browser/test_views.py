@@ -4,11 +4,12 @@ import io
 import re
 import wave
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Opener
 from tests.browser.site import Site, until
@@ -85,6 +86,30 @@ def test_the_queue_is_put_into_another_order_and_cancelled(opened: Opener, speak
     expect(page.get_by_text("Nothing runs, nothing waits.")).to_be_visible()
 
 
+def test_the_queue_shows_what_runs_behind_any_number_of_those_that_wait(opened: Opener, beeping: Site) -> None:
+    beeping.ended(beeping.enqueue("One of many."))
+    one = beeping.get("/tts?limit=1")["jobs"][0] | {"result": None, "error": None}
+    jobs = [one | {"job_id": f"{n}", "text_excerpt": f"Job {n}.", "status": "queued"} for n in range(300)]
+    jobs[0]["status"] = "running"
+
+    def listed(route: Route) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        fitting = [job for job in reversed(jobs) if job["status"] in asked["status"]]
+        start = int(asked.get("cursor", ["0"])[0])
+        end = start + int(asked["limit"][0])
+        route.fulfill(json={"jobs": fitting[start:end], "next_cursor": str(end) if end < len(fitting) else None})
+
+    page = opened(beeping, "/livez")
+    page.route("**/tts?*", listed)
+    page.goto(beeping.url + "/#/queue")
+    rows = page.get_by_role("region", name="Queue").get_by_role("listitem")
+    expect(rows).to_have_count(201)
+    expect(rows.first).to_contain_text("Job 0.")
+    page.get_by_role("button", name="Show more").click()
+    expect(rows).to_have_count(300)
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+
+
 def test_voices_are_heard(opened: Opener, speaking: Site) -> None:
     page = opened(speaking, "/#/voices")
     page.get_by_role("button", name=re.compile("Hear Joe")).click()
@@ -118,6 +143,45 @@ def test_a_recording_is_uploaded_renamed_chosen_and_deleted(opened: Opener, beep
     page.once("dialog", lambda dialog: dialog.accept())
     card.get_by_role("button", name="Delete myself").click()
     expect(page.get_by_text("No recording yet")).to_be_visible()
+
+
+def test_what_is_typed_stays_as_it_is_typed(opened: Opener, beeping: Site) -> None:
+    page = opened(beeping, "/#/settings")
+    speed = page.get_by_label("Speed factor")
+    speed.fill("")
+    speed.press_sequentially("1.005")
+    expect(speed).to_have_value("1.005")
+    page.goto(beeping.url + "/#/history")
+    search = page.get_by_label("Search in texts and tags")
+    search.press_sequentially("wha")
+    beeping.ended(beeping.enqueue("A whale comes meanwhile."))  # the list is read again
+    search.press_sequentially("le", delay=200)
+    expect(search).to_have_value("whale")
+    page.get_by_label("Status").select_option(label="Finished")
+    page.wait_for_timeout(500)
+    assert page.url.endswith("#/history?q=whale&status=completed")
+    search.fill("boat")
+    page.get_by_label("Status").select_option(label="Failed")  # before the search is done
+    page.wait_for_timeout(500)
+    assert page.url.endswith("#/history?q=boat&status=failed")
+    page.goto(beeping.url + "/#/history?q=other")  # from elsewhere
+    expect(search).to_have_value("other")
+
+
+def test_a_name_that_is_typed_outlives_the_end_of_a_sound(opened: Opener, beeping: Site, tmp_path: Path) -> None:
+    (tmp_path / "me.wav").write_bytes(recording())
+    page = opened(beeping, "/#/voices")
+    page.locator("input[data-kind=reference]").set_input_files(tmp_path / "me.wav")
+    card = page.locator("[data-voice='reference:me.wav']")
+    card.get_by_role("button", name="Rename me").click()
+    page.get_by_label("New name").fill("somebody")
+    card.get_by_role("button", name="Hear me").click()
+    card.get_by_role("button", name="Stop me").wait_for()
+    card.get_by_role("button", name="Hear me").wait_for()  # a second later
+    expect(page.get_by_label("New name")).to_have_value("somebody")
+    page.once("dialog", lambda dialog: dialog.accept())
+    card.get_by_role("button", name="Delete me").click()
+    expect(card).to_have_count(0)
 
 
 def test_settings_are_saved_and_wrong_ones_refused(opened: Opener, beeping: Site) -> None:
