@@ -105,6 +105,6 @@ def _time(written: str, language: str) -> str | None:
     if match is None:
         return None
     hour, minute, half = match[1], match[2], (match[4] or "").lower()
-    clock = f"{int(hour)}:{minute}" + (f" {half}.m." if half else "")
+    clock = f"{int(hour)}:{minute}" + (f" {half.upper()}M" if half else "")
     said = spoken_form(clock, language)
     return f"{said} and {number(str(int(match[3])))} seconds" if match[3] and int(match[3]) else said

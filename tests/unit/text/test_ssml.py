@@ -213,7 +213,7 @@ def test_rates(written: str, factor: float | None) -> None:
         ("date", "dmy", "99/99/2024", None),
         ("date", "dmy", "1/2", None),
         ("date", "", "1/2/2024", "January second, twenty twenty-four"),
-        ("time", "", "2:05pm", "two oh five P.M."),
+        ("time", "", "2:05pm", "two oh five PM"),
         ("telephone", "", "555-1234 ext. 9", "five five five, one two three four, extension nine"),
         ("spell-out", "", "a@b", "A, at, B"),
         ("unit", "", "5 km", None),
@@ -221,7 +221,7 @@ def test_rates(written: str, factor: float | None) -> None:
 )
 def test_say_as_in_english(kind: str, order: str, written: str, said: str | None) -> None:
     found = say_as(kind, order, written, "en-US")
-    assert (found and found.lower().replace(".", "")) == (said and said.lower().replace(".", ""))
+    assert found == said
 
 
 def test_other_languages_leave_say_as_to_the_engine() -> None:
