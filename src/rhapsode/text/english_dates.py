@@ -52,6 +52,11 @@ _DATING = re.compile(
 )
 
 
+def is_counted(word: str) -> bool:
+    """Whether ``word`` behind a number is what the number counts: "people", "houses", but not "was"."""
+    return word in _COUNTED or (word.endswith("s") and not word.endswith("ss") and word not in _VERBS_WITH_S)
+
+
 def _month(written: str) -> str:
     return _MONTHS[written[:3].lower()]
 
@@ -141,7 +146,11 @@ def _era(match: re.Match[str]) -> str:
 
 
 def _year_range(match: re.Match[str]) -> str:
-    start, end = int(match[1]), match[2]
+    start, between, end = int(match[1]), match[2], match[3]
+    if between == "/" and (start + 1) % 10 ** len(end) != int(end):
+        return match[0]
+    if end == "00" and start % 100 == 99:
+        end = str(start + 1)  # 1999/00
     if len(end) == 4 and not (start <= int(end) < 2200):
         return match[0]
     if len(end) == 2 and int(end) <= start % 100:
@@ -158,11 +167,8 @@ def _bare_year(match: re.Match[str]) -> str:
     if value not in _YEARS and not (1000 < value < 1100 and _DATING.search(earlier)):
         return match[0]
     following = re.match(r"[ -]([a-z]{1,20})(?!\w)", after(match))
-    if following:
-        word = following[1]
-        counts = word in _COUNTED or (word.endswith("s") and not word.endswith("ss") and word not in _VERBS_WITH_S)
-        if counts:
-            return match[0]
+    if following and is_counted(following[1]):
+        return match[0]
     return match[0] if _COUNTING.search(earlier) else year(value)
 
 
@@ -245,7 +251,7 @@ def date_rules(day_first: bool) -> tuple[Rule, ...]:
         ),
         Rule(re.compile(r"(?<![\w.,$])(\d{1,4})[ ]?(BCE?|CE|AD|B\.C\.(?:E\.)?|A\.D\.)(?!\w)"), _era),
         Rule(re.compile(r"(?<![\w.])A\.?D\.?(?=[ ]\d{1,4}(?![\d,]))"), "A-D"),
-        Rule(re.compile(r"(?<![\w.,:$£€/-])([12]\d{3})[-–—]([12]\d{3}|\d\d)(?![\w%/-]|[.,]\d)"), _year_range),
+        Rule(re.compile(r"(?<![\w.,:$£€/-])([12]\d{3})([-–—/])([12]\d{3}|\d\d)(?![\w%/-]|[.,]\d)"), _year_range),
         Rule(
             re.compile(
                 r"(?<![\w.,:$£€¥/+#])(?:(?<!-)|(?<=[A-Za-z]-))(?:1[0-9]|20)\d\d(?![\w:/%]|[.,]\d|[ ]?[-–+×*=<>÷°%][ ]?\d|['’]\d|[ ]?[°%])"

@@ -2,8 +2,9 @@
 
 import re
 
+from rhapsode.text.english_dates import is_counted
 from rhapsode.text.english_numbers import cardinal, digits, number, pairs
-from rhapsode.text.rewrite import Rule
+from rhapsode.text.rewrite import Rule, before, words
 
 _SPOKEN_MARKS = {
     ".": " dot ",
@@ -95,6 +96,35 @@ def _after_word(match: re.Match[str]) -> str:
     return match[1] + digits(match[2])
 
 
+def _after_noun(match: re.Match[str]) -> str:
+    """A name: "order 12345 ships"; but not "we order 5000 units", "in case 10000 people come"."""
+    following = _NEXT_WORD.match(match.string, match.end())
+    counts = following and is_counted(following[1]) and match[2].endswith("00")
+    return match[0] if counts or _NO_NOUN.search(before(match) + match[1]) else _after_word(match)
+
+
+_NO_NOUN = re.compile(
+    r"(?:\b(?:I|we|you|they|can|may|must|not|will|would|should|could)[ ](?:order|pin|phone|code|ticket|reference|card|invoice)|"
+    r"\bin[ ]case|tracking)[ ]\Z",
+    re.IGNORECASE,
+)
+_NEXT_WORD = re.compile(r"[ ]([a-z]{1,20})(?!\w)")
+
+
+def _after_verb(match: re.Match[str]) -> str:
+    """What is dialled: "call 911"; but not "call 200 new customers"."""
+    following = _NEXT_WORD.match(match.string, match.end())
+    if following and following[1] not in _BEHIND_CALL and not _SHORT_CALL.fullmatch(match[2]):
+        return match[0]
+    return _after_word(match)
+
+
+_SHORT_CALL = re.compile(r"[2-9]11|112|999|988|000")
+_BEHIND_CALL = words(
+    "for at if when now and or to from in on as with before after right immediately first today instead"
+)
+
+
 def _thousands(match: re.Match[str]) -> str:
     return re.sub(r"[ .]", "", match[0])
 
@@ -104,8 +134,11 @@ _SOFTWARE = (
     "Django|Rails|CUDA|PyTorch|TensorFlow|PostgreSQL|Postgres|MySQL|SQLite|HTTP|TLS|USB|Bluetooth|[Vv]ersion|[Rr]elease|GPT|Llama|OpenSSL"
 )
 _SERIAL = (
-    r"(?i:account|serial|tracking|order|reference|ref|invoice|case|pin|passcode|code|zip|phone|card|ticket|ISBN|ID|badge|extension|"
-    r"zip code|confirmation)|A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
+    "(?i:account|serial|tracking|order|reference|ref|invoice|case|pin|passcode|code|zip|phone|card|ticket|ISBN|ID|badge|extension|"
+    "zip code|confirmation)"
+)
+_STATE = (
+    "A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
 )
 _SEP = r"[ .\-‑–]"
 
@@ -155,9 +188,10 @@ SERIAL_RULES: tuple[Rule, ...] = (
         re.compile(
             rf"\b((?:{_SERIAL})(?:[ ](?:number|no|code|is|was|#)){{0,2}}[ :#]{{1,2}})(\d{{4,16}})(?![\w]|[.,]\d)"
         ),
-        _after_word,
+        _after_noun,
     ),
-    Rule(re.compile(r"\b((?:[Cc]all|[Dd]ial|[Dd]ialed|[Dd]ialled)[ ])(\d{3})(?![\w-]|[.,]\d)"), _after_word),
+    Rule(re.compile(rf"\b((?:{_STATE})[ ])(\d{{5}})(?![\w]|[.,]\d)"), _after_word),
+    Rule(re.compile(r"\b((?:[Cc]all|[Dd]ial|[Dd]ialed|[Dd]ialled)[ ])(\d{3})(?![\w-]|[.,]\d)"), _after_verb),
     Rule(re.compile(r"(?<![\w.,$£€/-])911(?![\w%/-]|[.,]\d)"), _digits),
     Rule(re.compile(r"(?<![\d.,])\d{10,}+(?!\.\d|,\d)"), _digits),
     Rule(re.compile(r"\d{19,}+"), _digits),

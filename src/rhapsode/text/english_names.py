@@ -139,31 +139,54 @@ def _title(match: re.Match[str]) -> str:
     short = match[1]
     # "Elm Dr. Springfield" is a road, "Meet Dr. Jones" is not: a road has a house number or "on" before its name.
     if short in _ROADS and _ROAD_NAME.search(before(match)):
-        return _ROADS[short]
+        return _ROADS[short] + full_stop(match)
     return _TITLES[short]
 
 
 _ROAD_NAME = re.compile(
-    r"(?:\d{1,6}[A-Za-z]?[ ](?:[NSEW]\.?[ ])?(?:\w{1,20}[ ]){1,3}|"
-    r"(?:\b(?:on|along|off|down|at|of)[ ](?:\w{1,20}[ ])?[A-Z]\w{1,20}[ ])|\d(?:st|nd|rd|th)[ ])\Z"
+    r"(?:\d{1,6}[A-Za-z]?[ ](?:[NSEW]\.?[ ])?(?:[A-Z\d]\w{0,20}[ ]){1,4}|"
+    r"\b(?:on|along|off|down)[ ](?:\w{1,20}[ ])?(?!\w{3,6}day[ ])[A-Z]\w{1,20}[ ])\Z"
 )
+_NUMBERED_ROAD = re.compile(r"\d(?:st|nd|rd|th)[ ]\Z")
+_BEFORE_SAINT = re.compile(r"\b(?:Mount|Mt|Fort|Ft|Port|Lake|Sault)\.?[ ]\Z")
 
 
 def _saint_or_street(match: re.Match[str]) -> str:
-    is_name = re.match(r"[ ][A-Z]", after(match))
-    return "Saint" if is_name and not _ROAD_NAME.search(before(match)) else "Street" + full_stop(match)
+    following, earlier = re.match(r"[ ]([A-Z]\w{0,30})", after(match)), before(match)
+    if following and following[1] not in SENTENCE_STARTERS:
+        is_road = _ROAD_NAME.search(earlier) or _NUMBERED_ROAD.search(earlier)
+        if not is_road or _BEFORE_SAINT.search(earlier):
+            return "Saint"
+    return "Street" + full_stop(match)
+
+
+_ROAD_WORD = re.compile(r"\b([A-Z]\w{0,30}|\d{1,4}(?:st|nd|rd|th))[ ]\Z")
+
+
+def _doctor_or_drive(match: re.Match[str]) -> str:
+    """Behind its name and not before one: "Elm Dr. is"; but "the Dr. is"."""
+    name = _ROAD_WORD.search(before(match))
+    return ("Drive" if name and name[1] not in SENTENCE_STARTERS else "Doctor") + full_stop(match)
 
 
 def _road(match: re.Match[str]) -> str:
     return match[1] + _ROADS[match[2]] + full_stop(match)
 
 
+_COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
+
+
 def _before_number(match: re.Match[str]) -> str:
     key = match[1].lower()
     if key not in _BEFORE_ROMAN and not re.match(r"[#(]?\d", after(match)):
         return match[0]  # "He said no. I left."
+    if match[1] in ("C", "P") and not _OPENS.search(before(match)):
+        return match[0]  # "vitamin C. 20 people"
     said = _BEFORE_NUMBERS[key]
     return (said.capitalize() if match[1][0].isupper() else said) + " "
+
+
+_OPENS = re.compile(r"(?:\A|[\n(]|[.!?:][ ])\Z")
 
 
 def _anywhere(match: re.Match[str]) -> str:
@@ -226,16 +249,19 @@ _AFTER_NUMERAL = re.compile(
 
 
 def _numbered(match: re.Match[str]) -> str:
-    value = roman(match[2].upper())
-    if value is None:
-        return match[0]
-    if (
-        match[2] == "I"
-        and match[1] != "War"
-        and not re.match(r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b", after(match))
-    ):
-        return match[0]  # "the Part I like"
+    value = roman(match[2])
+    if value is None or not set(match[2]) & set("IVX"):
+        return match[0]  # "Appendix C", "Class CD"
+    follows = _AFTER_PART_ONE if match[1].islower() else _AFTER_TITLE_ONE
+    if match[2] == "I" and match[1] != "War" and not follows.match(after(match)):
+        return match[0]  # "the Part I like", "the part I was dreading"
     return f"{match[1]} {cardinal(value)}"
+
+
+_AFTER_TITLE_ONE = re.compile(r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b")
+_AFTER_PART_ONE = re.compile(
+    r"[^ ]|\Z|[ ](?:\(|of|is|(?:and|or|to)[ ](?:the[ ])?(?:[IVX]|chapter|part|volume|section))"
+)
 
 
 def _century(match: re.Match[str]) -> str:
@@ -247,10 +273,20 @@ def _any_of(words: dict[str, str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
+_DRIP = (
+    "access|antibiotic|bag|bolus|catheter|dose|drip|drug|fluid|infusion|iron|line|medication|needle|pole|pump|push|saline|site|"
+    "therapy|treatment"
+)
 _ROMAN = r"([IVXLCDM]{1,12})(?![\w'’]|\.\w)"
 
 NAME_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(?<![\w.])Ph\.[ ]?D\."), lambda m: "PhD" + full_stop(m)),
+    Rule(
+        re.compile(
+            rf"(?<=\d[ ])([NSEW])\.?(?=[ ](?:[A-Z\d]\w{{0,20}}[ ]){{1,3}}(?:{_any_of(_ROADS)}|{'|'.join(_ROADS.values())})\b)"
+        ),
+        lambda m: _COMPASS[m[1]],
+    ),
     Rule(
         re.compile(
             rf"(?<![\w.])({_any_of(_TITLES)})\.(?=[ ](?:[A-Z]|(?:and|von|van|de|der|del|la|al|el|bin)[ ][A-Z]))"
@@ -258,6 +294,7 @@ NAME_RULES: tuple[Rule, ...] = (
         _title,
     ),
     Rule(re.compile(r"(?<![\w.])St\."), _saint_or_street),
+    Rule(re.compile(r"(?<![\w.])Dr\.(?!\w)"), _doctor_or_drive),
     Rule(re.compile(rf"(\w[ ])({_any_of(_ROADS)})\."), _road),
     Rule(
         re.compile(
@@ -271,6 +308,13 @@ NAME_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(\b\w{1,30},?[ ])?(?<![\w.'’])([A-Z])\.[ ](?=([A-Z]\w{0,30}))"), _initial),
     Rule(re.compile(rf"\b((?:{_NUMBERED})|(?:{_NUMBERED.upper()})|chapter|part|volume|section)[ ]{_ROMAN}"), _numbered),
     Rule(re.compile(rf"(?<!\w){_ROMAN}(?=[ ][Cc]entur)"), _century),
+    # intravenous, which espeak would call "Roman four"
+    Rule(
+        re.compile(
+            rf"\bIV(?=[ ](?:{_DRIP})s?\b)|(?:(?<=\b[Aa]n[ ])|(?<=\b(?:[Tt]he|[Hh]is|[Hh]er)[ ]))IV\b(?![ ][A-Z])"
+        ),
+        "I-V",
+    ),
     Rule(re.compile(r"\b([A-Z][a-zé]{1,20})[ ]([IVX]{1,7}(?![\w]|['’](?!s\b)|\.\w))"), _regnal_or_number),
 )
 """In order. Run before the rules for numbers, which need "No. 5" and "Jan. 5" without a dot that ends a sentence."""

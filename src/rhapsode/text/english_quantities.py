@@ -21,8 +21,14 @@ _MAGNITUDES = {
 _CURRENCIES = {
     "$": ("dollar", "dollars", "cent"),
     "US$": ("US dollar", "US dollars", "cent"),
-    "A$": ("Australian dollar", "Australian dollars", "cent"),
-    "C$": ("Canadian dollar", "Canadian dollars", "cent"),
+    **dict.fromkeys(("A$", "AU$"), ("Australian dollar", "Australian dollars", "cent")),
+    **dict.fromkeys(("C$", "CA$"), ("Canadian dollar", "Canadian dollars", "cent")),
+    "HK$": ("Hong Kong dollar", "Hong Kong dollars", "cent"),
+    "NZ$": ("New Zealand dollar", "New Zealand dollars", "cent"),
+    "S$": ("Singapore dollar", "Singapore dollars", "cent"),
+    "NT$": ("Taiwan dollar", "Taiwan dollars", "cent"),
+    "MX$": ("Mexican peso", "Mexican pesos", "centavo"),
+    "R$": ("real", "reais", "centavo"),
     "£": ("pound", "pounds", "penny"),
     "€": ("euro", "euros", "cent"),
     "¥": ("yen", "yen", ""),
@@ -59,7 +65,8 @@ def _amount(written: str, one: str, many: str, cent: str) -> str:
 
 
 def _say_money(match: re.Match[str], currency: str) -> str:
-    article, minus, low, high, magnitude, per = match.group("a", "minus", "n", "hi", "mag", "per")
+    article, low, high, magnitude, per = match.group("a", "n", "hi", "mag", "per")
+    minus = match["minus"] or match.groupdict().get("inner")  # "-$5" and "$-5"
     one, many, cent = _CURRENCIES[currency]
     if currency == "€":
         low = re.sub(r",(?=\d\d\Z)", ".", low)  # €5,99
@@ -129,6 +136,14 @@ _NO_PLURAL = frozenset(
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "kilobits per second": "kilobits per second"}
 _ONLY_SPACED = frozenset({"K", "N"})
+_BEFORE_WORDS = {
+    "N": re.compile(r"[ ][A-Z\d]"),
+    "W": re.compile(r"[ ]\d{1,3}(?:st|nd|rd|th)\b"),
+    "K": re.compile(
+        r"[ -](?:runs?|races?|walks?|events?|runners?|screens?|monitors?|TVs?|videos?|displays?|resolution)\b"
+    ),
+}
+"""What behind them says that they are no units but letters."""
 _POWERS = {"²": "square ", "2": "square ", "^2": "square ", "³": "cubic ", "3": "cubic ", "^3": "cubic "}
 _PER_UNITS = {
     **{short: _UNITS[short] for short in ("h", "s", "min", "L", "l", "mL", "ml", "kg", "g", "m", "km", "mi", "lb", "ft", "yr", "hr", "gal", "cm")},
@@ -158,6 +173,8 @@ def _unit(match: re.Match[str]) -> str:
     attached, dotted = not gap, match[0].endswith(".")
     if (short in _ONLY_SPACED and attached) or (short == "in" and not (attached or dotted or power)):
         return match[0]  # a 4K screen; 5 in the morning
+    if short in _BEFORE_WORDS and _BEFORE_WORDS[short].match(after(match)):
+        return match[0]  # 123 N Main; a 10 K run
     if short == "s" and attached and (("." not in low and len(low) > 2) or after(match).startswith(" of")):
         return match[0]  # two 747s, 1,000s, 10s of
     unit = _UNITS[short]
@@ -260,12 +277,12 @@ _MAGNITUDE = r"(?:[ -]?(?P<mag>thousand|million|billion|trillion|bn|mn|tn|[kKmMb
 _PER_WHAT = (
     r"(?:/(?P<per>month|mo|year|yr|hour|hr|h|day|week|wk|kg|lb|gal|unit|person|seat|user|ton|night|barrel)(?!\w))?"
 )
-_SYMBOLS = r"US\$|A\$|C\$|[$£€¥₹₩₽₿]"
+_SYMBOLS = r"(?:US|AU?|CA?|HK|NZ|S|NT|MX|R)\$|[$£€¥₹₩₽₿]"
 
 QUANTITY_RULES: tuple[Rule, ...] = (
     Rule(
         re.compile(
-            rf"{_ARTICLE}(?P<minus>{_MINUS})(?<!\w)(?P<cur>{_SYMBOLS})[ ]?(?P<n>\d{{1,9}},\d\d(?!,?\d)|{_N})"
+            rf"{_ARTICLE}(?P<minus>{_MINUS})(?<!\w)(?P<cur>{_SYMBOLS})[ ]?(?P<inner>[-−])?(?P<n>\d{{1,9}},\d\d(?!,?\d)|{_N})"
             rf"(?:{_TO}(?:{_SYMBOLS})?(?P<hi>{_N}))?{_MAGNITUDE}{_PER_WHAT}"
         ),
         _money,
