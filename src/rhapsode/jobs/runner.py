@@ -21,7 +21,7 @@ from rhapsode.jobs.redo import RedoJoiner
 from rhapsode.jobs.shop import Shop
 from rhapsode.ledger.base import PlanPart
 from rhapsode.logs import log_about
-from rhapsode.model import Job, JobStatus, Segment, SegmentState, SegmentStatus, SpeechRequest, VoiceMode
+from rhapsode.model import Job, JobStatus, Markup, Segment, SegmentState, SegmentStatus, SpeechRequest, VoiceMode
 from rhapsode.text.plan import WINDOW, PlanBatch, PlanOptions
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def plan_options(request: SpeechRequest, engine: EngineInfo) -> PlanOptions:
         max_chars=engine.max_chars,
         language=request.language,
         split=request.split_text,
-        tags=engine.tags,
+        tags=engine.tags if request.markup is Markup.MARKERS else None,
         markup=request.markup,
         voices={part.name: _other(part.voice, request) for part in request.cast},
         languages={part.voice: part.language for part in request.cast},

@@ -42,14 +42,30 @@ def _marks() -> str:
 
 MARKS = _marks()
 
-_IS_TAG = re.compile(
-    r"\b(?:applause|breath|breathe|breathing|cheer|chuckle|clap|clear|cough|cry|crying|exhale|gasp|giggle|groan|growl"
-    r"|grunt|gulp|hiccup|hum|inhale|laugh|laughter|moan|mumble|music|mutter|pause|scream|shout|shush|sigh|silence|sing"
-    r"|singing|sneeze|sniff|sniffle|snore|snort|sob|throat|whimper|whine|whisper|whistle|yawn|yell"
-    r"|angry|crosstalk|excited|happy|inaudible|nervous|sad|sarcastic|surprised)(?:s|es|d|ed|ing)?\b",
-    re.IGNORECASE,
+_SOUND = re.compile(
+    r"(?:applause|breath|breathe|cheer|chuckle|clap|cough|cry|exhale|gasp|giggle|groan|growl|grunt|gulp|hiccup|hum|inhale|laugh|laughter"
+    r"|moan|mumble|music|mutter|pause|scream|shout|shush|sigh|silence|sing|sneeze|sniff|sniffle|snore|snort|sob|throat|whimper|whine"
+    r"|whisper|whistle|yawn|yell|breathing|crosstalk|inaudible)(?:s|es|ing)?"
 )
-"""A bracketed word is a tag only when it is one of these: editors' brackets ("[the] man") are prose."""
+_MOOD = re.compile(r"angry|excited|happy|nervous|sad|sarcastic|surprised")
+_MANNER = re.compile(
+    r"[a-z]{3,30}ly|again|and|aloud|awkward|background|brief|clear(?:s|ing)?|continues?|crowd|audience|deep|dramatic|fad(?:es|ing)|gentle"
+    r"|heavy|light|long|loud|off|out|play(?:s|ing)|quiet|sharp|short|slight|soft|stops?|sudden|tense|upbeat"
+)
+"""What stands beside a sound in a stage direction: "laughs softly", "clears throat", "long pause"."""
+_MOST_WORDS = 4
+
+
+def _is_tag(found: str) -> bool:
+    """Whether a bracket holds a stage direction, such as "[sighs heavily]"; editors' brackets ("[the] man", "[music industry]") are prose."""
+    words = re.split(r"(?: (?:his|her|their|my)(?= throat\b))?[ -]+", found[1:-1].strip().lower())
+    if len(words) > _MOST_WORDS:
+        return False
+    sounds = [word for word in words if _SOUND.fullmatch(word)]
+    if not sounds:
+        return len(words) == 1 and _MOOD.fullmatch(words[0]) is not None
+    return all(_SOUND.fullmatch(word) or _MOOD.fullmatch(word) or _MANNER.fullmatch(word) for word in words)
+
 
 _TAG_LENGTH = 40
 
@@ -133,25 +149,25 @@ class Normalised:
         return behind if offset >= end else here
 
 
-def normalise(source: str, tags: Sequence[str] = (), keep_private: bool = False) -> Normalised:
+def normalise(source: str, tags: Sequence[str] | None = (), keep_private: bool = False) -> Normalised:
     """Drop what is never spoken: control, invisible and broken characters, emoji, foreign tags, Markdown's emphasis.
 
     Args:
         source: Any string, lone surrogates included.
-        tags: Paralinguistic tags to keep, such as ``[sigh]`` (compared without case).
+        tags: Paralinguistic tags to keep, such as ``[sigh]`` (compared without case); None: brackets are text, none is dropped.
         keep_private: Private-use characters are not the user's: each stands for something to speak, and stays.
 
     Returns:
         The remaining text with its way back. Time is proportional to the length, whatever is in it.
     """
-    kept = {tag.casefold() for tag in tags}
+    kept = {tag.casefold() for tag in tags or ()}
     parts: list[str] = []
     here, there = [0], [(0, -1)]
     dropped: dict[str, tuple[int, str]] = {}
     done = length = 0
     for match in _ODD.finditer(source):
         kind, start, end = match.lastgroup or "", match.start(), match.end()
-        if kind == "private" and keep_private:
+        if (kind == "private" and keep_private) or (kind == "tag" and tags is None):
             continue
         if kind == "flood":
             start += _MAX_MARKS
@@ -190,7 +206,7 @@ def _replacement(kind: str, found: str, following: str, kept: AbstractSet[str]) 
         return "" if following.islower() else "-"
     if kind in {"tag", "markup"} and found.casefold() in kept:
         return None
-    if kind == "tag" and not _IS_TAG.search(found):
+    if kind == "tag" and not _is_tag(found):
         return None
     return _REPLACED.get(kind, "")
 
@@ -260,4 +276,6 @@ def _once(match: re.Match[str]) -> str:
 
 def tidy(spoken: str) -> str:
     """What is left of brackets and markup after the words were found is noise to every engine."""
-    return " ".join(_NOISE.sub(" ", spoken).split()).strip(_EDGES)
+    if not _NOISE.search(spoken):
+        return " ".join(spoken.split()).strip(_EDGES)
+    return _LOOSE.sub("", " ".join(_NOISE.sub(" ", spoken).split())).strip(_EDGES)

@@ -52,8 +52,8 @@ class PlanOptions:
     """ISO 639 code, with or without a region."""
     split: bool = True
     """False: segments as long as the engine takes, across paragraphs."""
-    tags: tuple[str, ...] = ()
-    """Paralinguistic tags that the engine speaks, such as ``[sigh]``."""
+    tags: tuple[str, ...] | None = ()
+    """Paralinguistic tags that the engine speaks, such as ``[sigh]``; others are dropped. None: brackets are text."""
     markup: Markup = Markup.PLAIN
     voices: Mapping[str, str | None] = field(default_factory=dict)
     """Voices by the name that the text calls them; None: the job's own."""
@@ -327,7 +327,7 @@ class _Scope:
         code = code_of(language)
         speaker = Speaker(
             language=language,
-            tags=options.tags,
+            tags=options.tags or (),
             reads_numbers=options.reads_numbers,
             reads_digits=options.reads_digits,
             takes_ipa=options.takes_ipa,

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rhapsode.engines.base import Determinism, EngineInfo
 from rhapsode.errors import InvalidInput
-from rhapsode.model import Boundary, Markup, Segment
+from rhapsode.jobs.runner import plan_options
+from rhapsode.model import Boundary, Markup, Segment, SpeechRequest
 from rhapsode.text.markup import MAX_PAUSE_MS, MAX_VOICES, parse_length, read_markers
 from rhapsode.text.plan import WINDOW, PlanCursor, PlanOptions, plan, plan_batch
 
@@ -70,6 +72,17 @@ def test_other_brackets_are_text(text: str) -> None:
 def test_plain_text_has_no_markers() -> None:
     plain = PlanOptions(120, 300, "xx", voices=VOICES)
     assert [spoken for spoken, _, _ in told("A [voice:bob] b [pause 1s] c", plain)] == ["A voice:bob b pause 1s c"]
+
+
+@pytest.mark.parametrize(
+    ("markup", "spoken"),
+    [(Markup.MARKERS, "Oh [sigh] no."), (Markup.PLAIN, "Oh sigh no cough."), (Markup.SSML, "Oh sigh no cough.")],
+)
+def test_only_a_text_with_markers_has_tags(markup: Markup, spoken: str) -> None:
+    engine = EngineInfo("x", "1", Determinism.EXACT, 300, False, tags=("[sigh]",))
+    options = plan_options(SpeechRequest("x", "amy", markup=markup), engine)
+    text = "Oh [sigh] no [cough]."
+    assert told(f"<speak>{text}</speak>" if markup is Markup.SSML else text, options) == [(spoken, None, None)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ from rhapsode.text.plan import PlanCursor, PlanOptions, plan_batch
         ("e\u0301 क्षि", "e\u0301 क्षि", set()),
         ("نمی‌خواهم a\u200cb", "نمی‌خواهم ab", set()),
         ("well [sigh] [Laughs softly] he", "well     he", {"tag"}),
+        ("oh [clears his throat] [soft music] [happy] [Nervous laughter] so", "oh         so", {"tag"}),
         ("[the] man [sic] [1]", "[the] man [sic] [1]", set()),
+        ("The [music industry] [laughed] at [her music]", "The [music industry] [laughed] at [her music]", set()),
+        ("He [was very happy] to go. [The singing bird]", "He [was very happy] to go. [The singing bird]", set()),
+        ("[sad news] [silence of the lambs]", "[sad news] [silence of the lambs]", set()),
         ("<laugh>ha</laugh> 3 < 4 > 2", " ha  3 < 4 > 2", {"markup"}),
         ("see [the docs](https://x.org/a_b) now", "see [the docs now", {"href"}),
         ("**bold** _it_ `code` ~~no~~ ***all***", "bold it code no all", set()),
@@ -46,6 +50,12 @@ def test_tags_of_the_engine_stay():
     batch = plan_batch("Oh [sigh] no [cough].", PlanCursor(), True, PlanOptions(120, 500, "en", tags=("[sigh]",)))
     assert batch.segments[0].spoken == "Oh [sigh] no."
     assert batch.warnings == ("not spoken: tags that the engine does not speak, such as [cough]",)
+
+
+def test_where_brackets_are_text_no_tag_is_dropped():
+    batch = plan_batch("Oh [sigh] no [cough].", PlanCursor(), True, PlanOptions(120, 500, "en", tags=None))
+    assert batch.segments[0].spoken == "Oh sigh no cough."
+    assert batch.warnings == ()
 
 
 def test_each_kind_is_reported_once():
@@ -98,3 +108,4 @@ def test_east_asian_text_keeps_its_punctuation_and_loses_wraps():
 
 def test_tidy():
     assert tidy("a [b] {c} * d|") == "a b c d"
+    assert tidy("a [b], c [d].") == "a b, c d."
