@@ -154,7 +154,7 @@ def _year_range(match: re.Match[str]) -> str:
     if len(end) == 4 and not (start <= int(end) < 2200):
         return match[0]
     if len(end) == 2 and int(end) <= start % 100:
-        return match[0]
+        return date_words(0, int(end), match[1]) if between == "-" and 1 <= int(end) <= 12 else match[0]
     return f"{year(start)} to {year(int(end)) if len(end) == 4 else cardinal(int(end))}"
 
 

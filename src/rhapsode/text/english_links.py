@@ -92,6 +92,10 @@ def _digits(match: re.Match[str]) -> str:
     return digits(match[0])
 
 
+def _letters_and_digits(written: str) -> str:
+    return " ".join(digits(char) if char.isdecimal() else char.upper() for char in written)
+
+
 def _after_word(match: re.Match[str]) -> str:
     return match[1] + digits(match[2])
 
@@ -183,6 +187,7 @@ SERIAL_RULES: tuple[Rule, ...] = (
     Rule(re.compile(r"(?<!\w)(v(?=\d)|V(?=\d{1,4}\.))(\d{1,4}(?:\.\d{1,4})?)(?!\w|\.\d)"), _version),
     Rule(re.compile(rf"\b({_SOFTWARE})[ ](\d{{1,4}})\.(\d{{1,4}})(?!\w|\.\d)"), _software),
     Rule(re.compile(r"(?<![\w.,])\d{1,3}(?:[ ]\d{3}){1,5}(?![\d]|[ ]?\d)(?!,\d)"), _thousands),
+    Rule(re.compile(r"(?<!\w)0[xX]([0-9A-Fa-f]{1,16})(?!\w)"), lambda m: "zero x " + _letters_and_digits(m[1])),
     Rule(re.compile(r"(?<![\w.,])007(?![\w.,])"), lambda _: "double oh seven"),
     Rule(
         re.compile(

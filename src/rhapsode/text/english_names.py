@@ -65,6 +65,9 @@ _BEFORE_NUMBERS = {
     "pg": "page",
     "pt": "part",
     "art": "article",
+    "arts": "articles",
+    "para": "paragraph",
+    "paras": "paragraphs",
     "ed": "edition",
     "apt": "apartment",
     "ext": "extension",
@@ -76,6 +79,20 @@ _BEFORE_NUMBERS = {
     "ver": "version",
     "rm": "room",
 }
+
+_BOOKS = {
+    "Gen": "Genesis", "Ex": "Exodus", "Exod": "Exodus", "Lev": "Leviticus", "Num": "Numbers", "Deut": "Deuteronomy", "Josh": "Joshua",
+    "Sam": "Samuel", "Chron": "Chronicles", "Ps": "Psalm", "Prov": "Proverbs", "Eccl": "Ecclesiastes", "Isa": "Isaiah", "Jer": "Jeremiah",
+    "Lam": "Lamentations", "Ezek": "Ezekiel", "Dan": "Daniel", "Matt": "Matthew", "Rom": "Romans", "Cor": "Corinthians", "Gal": "Galatians",
+    "Eph": "Ephesians", "Phil": "Philippians", "Col": "Colossians", "Thess": "Thessalonians", "Tim": "Timothy", "Heb": "Hebrews",
+    "Pet": "Peter", "Rev": "Revelation",
+    **{name: name for name in (
+        "Judges", "Ruth", "Kings", "Ezra", "Nehemiah", "Esther", "Job", "Psalms", "Hosea", "Joel", "Amos", "Micah", "Zechariah", "Malachi",
+        "Mark", "Luke", "John", "Acts", "Titus", "James", "Jude",
+    )},
+}  # fmt: skip
+_BOOKS |= {name: name for name in _BOOKS.values()}
+_NTH_BOOK = {"1": "First ", "2": "Second ", "3": "Third "}
 
 _BEFORE_ROMAN = frozenset({"vol", "ch", "chap", "pt", "fig", "art", "sec"})
 
@@ -143,9 +160,12 @@ def _title(match: re.Match[str]) -> str:
     return _TITLES[short]
 
 
+_NO_DATE = (
+    r"(?!(?:January|February|March|April|May|June|July|August|September|October|November|December|[A-Z]\w{2,5}day)[ ])"
+)
 _ROAD_NAME = re.compile(
-    r"(?:\d{1,6}[A-Za-z]?[ ](?:[NSEW]\.?[ ])?(?:[A-Z\d]\w{0,20}[ ]){1,4}|"
-    r"\b(?:on|along|off|down)[ ](?:\w{1,20}[ ])?(?!\w{3,6}day[ ])[A-Z]\w{1,20}[ ])\Z"
+    rf"(?:\d{{1,6}}[A-Za-z]?[ ](?:[NSEW]\.?[ ])?{_NO_DATE}(?:(?:[A-Z][a-z]\w{{0,20}}|\d{{1,3}}(?:st|nd|rd|th))[ ]){{1,4}}|"
+    rf"\b(?:on|along|off|down)[ ](?:\w{{1,20}}[ ])?{_NO_DATE}[A-Z]\w{{1,20}}[ ])\Z"
 )
 _NUMBERED_ROAD = re.compile(r"\d(?:st|nd|rd|th)[ ]\Z")
 _BEFORE_SAINT = re.compile(r"\b(?:Mount|Mt|Fort|Ft|Port|Lake|Sault)\.?[ ]\Z")
@@ -160,7 +180,7 @@ def _saint_or_street(match: re.Match[str]) -> str:
     return "Street" + full_stop(match)
 
 
-_ROAD_WORD = re.compile(r"\b([A-Z]\w{0,30}|\d{1,4}(?:st|nd|rd|th))[ ]\Z")
+_ROAD_WORD = re.compile(r"\b((?!(?:Dear|Hello|Hey|Hi|Please|Thanks)[ ])[A-Z]\w{0,30}|\d{1,4}(?:st|nd|rd|th))[ ]\Z")
 
 
 def _doctor_or_drive(match: re.Match[str]) -> str:
@@ -264,6 +284,13 @@ _AFTER_PART_ONE = re.compile(
 )
 
 
+def _verse(match: re.Match[str]) -> str:
+    """1 Cor. 13:4-7: First Corinthians thirteen four to seven."""
+    nth, book, chapter, verse, last = match.groups()
+    said = f"{_NTH_BOOK.get(nth, '')}{_BOOKS[book]} {cardinal(int(chapter))} {cardinal(int(verse))}"
+    return f"{said} to {cardinal(int(last))}" if last else said
+
+
 def _century(match: re.Match[str]) -> str:
     value = roman(match[1])
     return match[0] if value is None else ordinal(value)
@@ -280,6 +307,16 @@ _DRIP = (
 _ROMAN = r"([IVXLCDM]{1,12})(?![\w'’]|\.\w)"
 
 NAME_RULES: tuple[Rule, ...] = (
+    Rule(
+        re.compile(
+            rf"(?<![\w.])(?:([1-3])[ ])?({_any_of(_BOOKS)})\.?[ ](\d{{1,3}}):(\d{{1,3}})(?:[-–](\d{{1,3}}))?"
+            r"(?![\w:-]|\.\d|[ ]?[AaPp]\.?[Mm])"
+        ),
+        _verse,
+    ),
+    Rule(re.compile(r"(?<=\w[ ])v\.(?=[ ][A-Z])"), "versus"),
+    Rule(re.compile(r"(?<![\w.])Hwy\.(?=[ ]\d)"), "Highway"),
+    Rule(re.compile(r"(?<![\w.])Rte\.(?=[ ]\d)"), "Route"),
     Rule(re.compile(r"(?<![\w.])Ph\.[ ]?D\."), lambda m: "PhD" + full_stop(m)),
     Rule(
         re.compile(

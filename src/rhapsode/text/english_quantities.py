@@ -3,7 +3,7 @@
 import re
 
 from rhapsode.text.english_numbers import NUMBER, cardinal, number, ordinal, pairs
-from rhapsode.text.rewrite import Rule, after
+from rhapsode.text.rewrite import Rule, after, words
 
 _N = rf"(?:{NUMBER}|\.\d{{1,12}}(?!\d))"
 _MINUS = r"(?:(?<![\w)\]])[-−])?"
@@ -29,6 +29,7 @@ _CURRENCIES = {
     "NT$": ("Taiwan dollar", "Taiwan dollars", "cent"),
     "MX$": ("Mexican peso", "Mexican pesos", "centavo"),
     "R$": ("real", "reais", "centavo"),
+    "CHF": ("Swiss franc", "Swiss francs", "centime"),
     "£": ("pound", "pounds", "penny"),
     "€": ("euro", "euros", "cent"),
     "¥": ("yen", "yen", ""),
@@ -37,7 +38,10 @@ _CURRENCIES = {
     "₽": ("ruble", "rubles", "kopek"),
     "₿": ("bitcoin", "bitcoins", ""),
 }
-_CODES = {"USD": "US$", "AUD": "A$", "CAD": "C$", "GBP": "£", "EUR": "€", "JPY": "¥", "INR": "₹"}
+_CODES = {
+    "USD": "US$", "AUD": "A$", "CAD": "C$", "HKD": "HK$", "NZD": "NZ$", "SGD": "S$", "BRL": "R$",
+    "GBP": "£", "EUR": "€", "JPY": "¥", "INR": "₹", "CHF": "CHF", "Rs": "₹", "Rs.": "₹",
+}  # fmt: skip
 _CENTS_PLURAL = {"penny": "pence", "paisa": "paise"}
 _PER = {
     "mo": "month",
@@ -113,7 +117,8 @@ _UNITS = {
     "J": "joule", "kJ": "kilojoule", "kcal": "kilocalorie", "cal": "calorie", "N": "newton",
     "Pa": "pascal", "kPa": "kilopascal", "MPa": "megapascal", "hPa": "hectopascal", "psi": "P S I", "dB": "decibel", "K": "kelvin",
     "mph": "mile per hour", "kph": "kilometer per hour", "kmh": "kilometer per hour", "mpg": "mile per gallon", "rpm": "R P M",
-    "fps": "frame per second", "dpi": "D P I", "px": "pixel", "hp": "horsepower", "tbsp": "tablespoon", "tsp": "teaspoon",
+    "fps": "frame per second", "dpi": "D P I", "px": "pixel", "hp": "horsepower", "bpm": "beat per minute",
+    "mcg": "microgram", "tbsp": "tablespoon", "tsp": "teaspoon",
     "ppm": "part per million", "ha": "hectare",
     "°C": "degree Celsius", "° C": "degree Celsius", "℃": "degree Celsius",
     "°F": "degree Fahrenheit", "° F": "degree Fahrenheit", "℉": "degree Fahrenheit",
@@ -129,6 +134,7 @@ _NO_PLURAL = frozenset(
         "gigahertz",
         "kelvin",
         "horsepower",
+        "caliber",
         "P S I",
         "R P M",
         "D P I",
@@ -146,7 +152,7 @@ _BEFORE_WORDS = {
 """What behind them says that they are no units but letters."""
 _POWERS = {"²": "square ", "2": "square ", "^2": "square ", "³": "cubic ", "3": "cubic ", "^3": "cubic "}
 _PER_UNITS = {
-    **{short: _UNITS[short] for short in ("h", "s", "min", "L", "l", "mL", "ml", "kg", "g", "m", "km", "mi", "lb", "ft", "yr", "hr", "gal", "cm")},
+    **{short: _UNITS[short] for short in words("h s min L l mL ml dL kg g m km mi lb ft yr hr gal cm")},
     **{name: name for name in ("day", "week", "month", "year", "hour", "minute", "second", "person", "liter", "mile")},
 }  # fmt: skip
 
@@ -177,7 +183,7 @@ def _unit(match: re.Match[str]) -> str:
         return match[0]  # 123 N Main; a 10 K run
     if short == "s" and attached and (("." not in low and len(low) > 2) or after(match).startswith(" of")):
         return match[0]  # two 747s, 1,000s, 10s of
-    unit = _UNITS[short]
+    unit = "caliber" if short == "cal" and low.startswith(".") else _UNITS[short]
     is_one = article or gap == "-" or (low == "1" and not high)
     said_unit = (_POWERS[power] if power else "") + (unit if is_one else _plural(unit))
     if per:
@@ -236,6 +242,8 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _range(match: re.Match[str]) -> str:
     """Ranges, scores and odds alike: "to" between the numbers."""
+    if match[1] == match[2] == "50":
+        return "fifty-fifty"
     return f"{number(match[1])} to {number(match[2])}"
 
 
@@ -278,6 +286,7 @@ _PER_WHAT = (
     r"(?:/(?P<per>month|mo|year|yr|hour|hr|h|day|week|wk|kg|lb|gal|unit|person|seat|user|ton|night|barrel)(?!\w))?"
 )
 _SYMBOLS = r"(?:US|AU?|CA?|HK|NZ|S|NT|MX|R)\$|[$£€¥₹₩₽₿]"
+_ANY_CODE = "|".join(re.escape(code) for code in sorted(_CODES, key=len, reverse=True))
 
 QUANTITY_RULES: tuple[Rule, ...] = (
     Rule(
@@ -289,8 +298,14 @@ QUANTITY_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         re.compile(
+            rf"(?P<a>)(?P<minus>)(?<!\w)(?P<cur>{_ANY_CODE})[ ]?(?P<n>{_N})(?:{_TO}(?P<hi>{_N}))?{_MAGNITUDE}{_PER_WHAT}(?!\w)"
+        ),
+        _money_code,
+    ),
+    Rule(
+        re.compile(
             rf"{_ARTICLE}(?P<minus>{_MINUS}){_START}(?P<n>\d{{1,9}},\d\d(?!,?\d)|{_N})(?:{_TO}(?P<hi>{_N}))?{_MAGNITUDE}"
-            rf"[ ]?(?P<cur>[€£]|(?:{'|'.join(_CODES)})(?!\w)){_PER_WHAT}"
+            rf"[ ]?(?P<cur>[€£]|(?:{_ANY_CODE})(?!\w)){_PER_WHAT}"
         ),
         _money_code,
     ),
@@ -303,6 +318,15 @@ QUANTITY_RULES: tuple[Rule, ...] = (
     Rule(re.compile(rf"{_START}({_N})[eE]([+-]?)(\d{{1,3}})(?!\w)"), _scientific),
     Rule(re.compile(r"(?<![\w.,/:])(\d{1,3}):(\d{1,3})[-–](\d{1,3})(?![\w:-])"), _verses),
     Rule(re.compile(r"(?<![\w.])(\d{1,2})['’′][ ]?(\d{1,2})(?:[\"”″]|''|’’)"), _feet_inches),
+    Rule(re.compile(r"(?<![\w.])([3-8])['’′](\d|1[01])(?![\w'’″”\"]|\.\d)"), _feet_inches),
+    Rule(
+        re.compile(r"(?<=\d)[ ]?(sq|cu)\.?[ ](ft|in|yd|mi|m|km|cm)(?!\w)(?:\.(?=[ ][a-z]|,))?"),
+        lambda m: f" {m[2]}{'²' if m[1] == 'sq' else '³'}",
+    ),
+    Rule(
+        re.compile(r"(?<![\w.,:])(\d{1,3})[ ]?h[ ]?(\d{1,2})[ ]?m(?:in)?(?!\w)"),
+        lambda m: f"{number(m[1])} hour{'s' * (m[1] != '1')} {number(m[2])} minute{'s' * (m[2] != '1')}",
+    ),
     Rule(re.compile(rf"(?<![\w.,/])(?:(\d{{1,6}})[ ]?)?([{''.join(_VULGAR)}])(?:[ -]?({_ANY_UNIT})(?!\w))?"), _vulgar),
     Rule(
         re.compile(

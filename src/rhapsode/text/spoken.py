@@ -122,6 +122,7 @@ _ANY_BETWEEN = "|".join(re.escape(mark) for mark in sorted(_BETWEEN, key=len, re
 
 _SYMBOL_RULES = (
     Rule(re.compile(r"([=*_~#+<>/\\|^&%$-])\1{2,}+"), " "),
+    Rule(re.compile(r"§§[ ]?"), "sections "),
     Rule(re.compile(r"\bAT&(?=T\b)"), "A-T and "),
     Rule(re.compile(r"\bA\+(?!\w)"), "A-plus"),
     Rule(re.compile(r"\bA&(?=\w)"), "A-and "),

@@ -217,6 +217,10 @@ READINGS = [
     ("In 1999 he met Dr. Smith in Boston.", "In nineteen ninety-nine he met Doctor Smith in Boston."),
     ("Over 30 patients saw Dr. Lee", "Over thirty patients saw Doctor Lee"),
     ("on Monday Dr. Smith and at Harvard Dr. Lee", "on Monday Doctor Smith and at Harvard Doctor Lee"),
+    (
+        "In 2019 CEO Dr. Lee came, on 4 May Dr. Hill.",
+        "In twenty nineteen CEO Doctor Lee came, on the fourth of May Doctor Hill.",
+    ),
     ("10 miles from St. Paul", "ten miles from Saint Paul"),
     ("12 Elm St. Boston", "twelve Elm Street Boston"),
     ("42nd St. Station", "forty-second Street Station"),
@@ -306,6 +310,25 @@ READINGS = [
     ("Dr. von Braun", "Doctor von Braun"),
     ("5 ft 6 in tall", "five feet six inches tall"),
     ("10-12-2020", "October twelfth, twenty twenty"),
+    (
+        "1 Cor. 13:4-7, Gen. 1:1 and Isaiah 40:31",
+        "First Corinthians thirteen four to seven, Genesis one one and Isaiah forty thirty-one",
+    ),
+    ("Call Mark at 3:30 pm, Gen. Lee at 4.", "Call Mark at three thirty PM, General Lee at four."),
+    ("Call Mark 3:30 p.m. today", "Call Mark three thirty PM today"),
+    ("a score of 3:2", "a score of three to two"),
+    ("Roe v. Wade", "Roe versus Wade"),
+    ("see v. 5", "see v. five"),
+    ("Hwy. 101, para. 4, §§ 5-7", "Highway one hundred one, paragraph four, sections five to seven"),
+    ("USD 50, Rs. 500 and CHF 20", "fifty US dollars, five hundred rupees and twenty Swiss francs"),
+    ("2024-01 and 2003-04", "January twenty twenty-four and two thousand three to four"),
+    ("500 sq. ft. wide and 3 cu ft", "five hundred square feet wide and three cubic feet"),
+    ("5 mg/dL at 72 bpm", "five milligrams per deciliter at seventy-two beats per minute"),
+    (".45 cal and 200 cal", "point four five caliber and two hundred calories"),
+    ("It takes 1h30m.", "It takes one hour thirty minutes."),
+    ("He is 5'11.", "He is five foot eleven."),
+    ("a 50-50 chance", "a fifty-fifty chance"),
+    ("0x1F", "zero x one F"),
     # nothing to do
     ("Plain words, nothing else!", "Plain words, nothing else!"),
     ("NASA and the FBI", "NASA and the FBI"),
@@ -348,7 +371,9 @@ HOSTILE = [
     "=", "<", ">", "*", "~", "%", "°", "½", "1½", "²", "'", "'9", "1' ", " ", "\t", "\n", "\u00a0", "€", "+", "+1 ", "12 ",
     "(1", "1)", "May ", "May 1",
     "2024-", "2024-01-", "1a", "a1", "a1-", "10", "no. ", "no.", "e.g.", "1 000 ", "000 ", "5x", "3 x ",
-    "5 N ", "IV ", "the IV ", "Dr.", "Elm Dr. ", "$-", "order ", "2024/", "٣", "－", "é", "漢", "😀", "1984 ",
+    "5 N ", "5 sq ", "1h", "1h1", "0x1", "0x", "USD ", "USD 1", "Mark 1:", "v. ", "§", "3'1",
+    "IV ", "the IV ", "Dr.", "Elm Dr. ", "$-", "order ", "2024/",
+    "٣", "－", "é", "漢", "😀", "1984 ",
 ]  # fmt: skip
 
 
