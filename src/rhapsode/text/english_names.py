@@ -278,7 +278,9 @@ def _numbered(match: re.Match[str]) -> str:
     return f"{match[1]} {cardinal(value)}"
 
 
-_AFTER_TITLE_ONE = re.compile(r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins)\b")
+_AFTER_TITLE_ONE = re.compile(
+    r"[^ ]|\Z|[ ](?:[A-Z(]|of|is|was|to|and|or|the|in|ends|begins|clinical|trials?|errors?|diabetes|cancer|trauma)\b"
+)
 _AFTER_PART_ONE = re.compile(
     r"[^ ]|\Z|[ ](?:\(|of|is|(?:and|or|to)[ ](?:the[ ])?(?:[IVX]|chapter|part|volume|section))"
 )
@@ -348,7 +350,7 @@ NAME_RULES: tuple[Rule, ...] = (
     # intravenous, which espeak would call "Roman four"
     Rule(
         re.compile(
-            rf"\bIV(?=[ ](?:{_DRIP})s?\b)|(?:(?<=\b[Aa]n[ ])|(?<=\b(?:[Tt]he|[Hh]is|[Hh]er)[ ]))IV\b(?![ ][A-Z])"
+            rf"IV(?!\w)(?:(?<=\bIV)(?=[ ](?:{_DRIP})s?\b)|(?:(?<=\b[Aa]n[ ]IV)|(?<=\b(?:[Tt]he|[Hh]is|[Hh]er)[ ]IV))(?![ ][A-Z]))"
         ),
         "I-V",
     ),

@@ -31,6 +31,8 @@ from rhapsode.text.plan import PlanCursor, PlanOptions, plan_batch
         ("He [was very happy] to go. [The singing bird]", "He [was very happy] to go. [The singing bird]", set()),
         ("[sad news] [silence of the lambs]", "[sad news] [silence of the lambs]", set()),
         ("<laugh>ha</laugh> 3 < 4 > 2", " ha  3 < 4 > 2", {"markup"}),
+        ("a<br/>b<br />c<a href='x'>d<b >e", "a b c d e", {"markup"}),
+        ("if a <b and c> d", "if a <b and c> d", set()),
         ("see [the docs](https://x.org/a_b) now", "see [the docs now", {"href"}),
         ("**bold** _it_ `code` ~~no~~ ***all***", "bold it code no all", set()),
         ("2*3 snake_case 4 * 5 _", "2*3 snake_case 4 * 5 _", set()),

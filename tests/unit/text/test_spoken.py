@@ -191,6 +191,8 @@ READINGS = [
     ("In the section I and my team wrote", "In the section I and my team wrote"),
     ("part I and part II of section I.", "part one and part two of section one."),
     ("Part I was long", "Part one was long"),
+    ("a Type I error in a Phase I trial", "a Type one error in a Phase one trial"),
+    ("the Class I took, the Phase I remember", "the Class I took, the Phase I remember"),
     ("The IV was removed.", "The I-V was removed."),
     ("Start IV fluids", "Start I-V fluids"),
     ("Class IV drugs and Rocky IV", "Class four drugs and Rocky four"),
