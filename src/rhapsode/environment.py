@@ -87,7 +87,7 @@ def install(data_dir: Path, name: str, say: Say, python: str = sys.executable, c
         InvalidInput: No such engine, or it needs no environment.
         EngineError: It cannot be made; says why and what to do. What was there before is untouched.
     """
-    name = _family(name)
+    name = family(name)
     if name not in families():
         raise InvalidInput(f"engine {name!r} cannot be installed; these can: {', '.join(families())}", "name")
     wanted = requirements_of(name)
@@ -116,7 +116,7 @@ def remove(data_dir: Path, name: str, say: Say) -> None:
     Raises:
         InvalidInput: It has none.
     """
-    name = _family(name)
+    name = family(name)
     folder = data_dir / FOLDER / name
     here = [path.name for path in sorted((data_dir / FOLDER).glob("[!.]*"))]
     if name not in here:
@@ -130,8 +130,8 @@ def remove(data_dir: Path, name: str, say: Say) -> None:
     say(f"{name} is removed: {folder}")
 
 
-def _family(name: str) -> str:
-    """The extra that an engine comes with; other names stay as they are."""
+def family(name: str) -> str:
+    """The extra that an engine comes with, which is what its environment is called; other names stay as they are."""
     return next((extra for extra, names in families().items() if name in names), name)
 
 

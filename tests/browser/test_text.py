@@ -1,5 +1,6 @@
 """What a text says beside its words, and who speaks it: markers, languages, engines."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_job_is_composed_and_run_anew_with_its_own_engine(opened: Opener, two_
     page.goto(two_engines.url + "/#/history")
     with page.expect_request("**/tts/enqueue") as asked:
         row.get_by_role("button", name="Run it again").click()
-    assert asked.value.post_data_json["engine"] == "kokoro"
+    assert json.loads(asked.value.post_data or "")["engine"] == "kokoro"
 
 
 def test_words_are_taught_imported_and_forgotten(opened: Opener, beeping: Site, tmp_path: Path) -> None:

@@ -52,6 +52,36 @@ def test_what_fits_is_left_alone_and_what_is_removed_is_gone(tmp_path: Path) -> 
     assert not python.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fetched", "speaks"),
+    [
+        (["chatterbox"], ["chatterbox_variants", "turbo"], "chatterbox-turbo"),
+        (["chatterbox-turbo"], ["chatterbox_variants", "turbo"], "chatterbox-turbo"),
+        (["chatterbox-multilingual"], ["chatterbox_variants", "multilingual"], "chatterbox-multilingual"),
+        (["chatterbox", "--model", "original"], ["chatterbox_variants", "original"], "chatterbox"),
+        (["pocket", "--model", "de"], ["pocket_files", "de"], "pocket"),
+    ],
+)
+def test_the_model_of_the_engine_that_is_named_is_fetched_and_named(
+    tmp_path: Path, arguments: list[str], fetched: list[str], speaks: str
+) -> None:
+    python = fake_environment(tmp_path, "pocket" if arguments[0] == "pocket" else "chatterbox")
+    python.write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/asked"\n')
+    python.chmod(0o755)
+    _, said = rhapsode(tmp_path, "engines", "install", *arguments)
+    module, model = fetched
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[:3] == ["-P", "-m", f"rhapsode.engines.{module}"]
+    assert asked[-1] == model
+    assert f"engine.name: {speaks}," in said
+
+
+def test_removing_an_engine_warns_when_the_active_one_lives_in_its_environment(tmp_path: Path) -> None:
+    fake_environment(tmp_path, "chatterbox")
+    _, said = rhapsode(tmp_path, "engines", "remove", "chatterbox", env={"RHAPSODE_ENGINE__NAME": "chatterbox-turbo"})
+    assert "engine.name is chatterbox-turbo: the server will not start" in said
+
+
 @pytest.mark.parametrize("stamp", [{"version": "0.0.1"}])
 def test_an_installation_that_fails_says_why_and_leaves_the_old_one(tmp_path: Path, stamp: dict[str, str]) -> None:
     python = fake_environment(tmp_path, "pocket", stamp)

@@ -7,11 +7,15 @@ from pathlib import Path
 import click
 
 from rhapsode.cli.options import Options
-from rhapsode.environment import install, interpreters, remove
+from rhapsode.environment import family, install, interpreters, remove
 from rhapsode.errors import EngineError, InvalidInput
 
 _FETCHERS = {"pocket": "rhapsode.engines.pocket_files", "chatterbox": "rhapsode.engines.chatterbox_variants"}
-"""Modules that fetch an engine's models into the model cache, run by its own interpreter."""
+"""Modules that fetch an engine's models into the model cache, run by its own interpreter; by what the engine comes with."""
+_MODELS = {"chatterbox": "turbo", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
+"""What is fetched when no model is named."""
+_ENGINES = {"turbo": "chatterbox-turbo", "original": "chatterbox", "multilingual": "chatterbox-multilingual"}
+"""Which engine speaks with a model, where that is not the engine that was named."""
 
 
 @click.command("install")
@@ -33,11 +37,13 @@ def install_command(
     _require_here(options)
     settings = options.load().settings
     interpreter = install(settings.data_dir, name, options.say, python, constraint)
-    if name in _FETCHERS and not no_models:
+    if (fetcher := _FETCHERS.get(family(name))) and not no_models:
         options.say(f"fetching the model of {name} into {settings.paths.model_cache}")
-        command = [str(interpreter), "-P", "-m", _FETCHERS[name], str(settings.paths.model_cache), *models]
+        models = models or tuple(filter(None, [_MODELS.get(name)]))
+        command = [str(interpreter), "-P", "-m", fetcher, str(settings.paths.model_cache), *models]
         if subprocess.run(command, check=False).returncode:  # progress and errors are shown as they come
             raise EngineError(f"{name} is installed, but its model could not be fetched; run this again to go on")
+        name = _ENGINES.get(models[0], name) if models else name
     options.say(f'speak with it: rhapsode --config … with engine.name: {name}, or in a request: "engine": "{name}"')
 
 
@@ -48,9 +54,10 @@ def remove_command(options: Options, name: str) -> None:
     """Delete the environment of an engine; its models stay in the model cache."""
     _require_here(options)
     settings = options.load().settings
-    if name == settings.engine.name and name in interpreters(settings.data_dir):
+    active = settings.engine.name
+    if family(active) == family(name) and active in interpreters(settings.data_dir):
         options.warn(
-            f"engine.name is {name}: the server will not start before it is installed again, or another is named"
+            f"engine.name is {active}: the server will not start before it is installed again, or another is named"
         )
     remove(settings.data_dir, name, options.say)
 

@@ -47,6 +47,8 @@ class Variant:
     repository: str
     needed: tuple[str, ...]
     """Files without which it cannot be loaded."""
+    vocabulary: tuple[str, ...]
+    """And one of these."""
     wanted: tuple[str, ...]
     """Patterns of all that is fetched."""
     controls: tuple[Control, ...]
@@ -66,7 +68,7 @@ class Variant:
             EngineError: It cannot be fetched.
         """
         folder = self.folder(model_cache)
-        if all((folder / name).is_file() for name in self.needed):
+        if self._is_whole(folder):
             return folder
         try:
             for name in hub.names(self.repository):
@@ -75,9 +77,14 @@ class Variant:
         except EngineError as error:
             raise EngineError(
                 f"{self.engine} could not be fetched from {self.repository} ({error}); "
-                f"without a network, put its files into {folder}: {', '.join(self.needed)}"
+                f"without a network, put its files into {folder}: "
+                f"{', '.join([*self.needed, ' or '.join(self.vocabulary)])}"
             ) from error
         return folder
+
+    def _is_whole(self, folder: Path) -> bool:
+        has = {name: (folder / name).is_file() for name in (*self.needed, *self.vocabulary)}
+        return all(has[name] for name in self.needed) and any(has[name] for name in self.vocabulary)
 
     def arguments(self, controls: Mapping[str, float], language: str) -> dict[str, Any]:
         """What ``generate`` is called with, besides the text: the controls as asked for, and the language if it has several."""
@@ -99,7 +106,8 @@ TURBO = Variant(
     "chatterbox.tts_turbo",
     "ChatterboxTurboTTS",
     "ResembleAI/chatterbox-turbo",
-    ("ve.safetensors", "t3_turbo_v1.safetensors", "s3gen_meanflow.safetensors"),
+    ("ve.safetensors", "t3_turbo_v1.safetensors", "s3gen_meanflow.safetensors", "tokenizer_config.json"),
+    ("vocab.json", "tokenizer.json"),
     ("*.safetensors", "*.json", "*.txt", "*.pt", "*.model"),
     (SPEED, TEMPERATURE),
     tags=TAGS,
@@ -111,7 +119,8 @@ ORIGINAL = Variant(
     "chatterbox.tts",
     "ChatterboxTTS",
     "ResembleAI/chatterbox",
-    ("ve.safetensors", "t3_cfg.safetensors", "s3gen.safetensors", "tokenizer.json"),
+    ("ve.safetensors", "t3_cfg.safetensors", "s3gen.safetensors"),
+    ("tokenizer.json",),
     ("ve.safetensors", "t3_cfg.safetensors", "s3gen.safetensors", "tokenizer.json", "conds.pt"),
     (SPEED, TEMPERATURE, EXAGGERATION, CFG_WEIGHT),
 )
@@ -121,7 +130,8 @@ MULTILINGUAL = Variant(
     "chatterbox.mtl_tts",
     "ChatterboxMultilingualTTS",
     "ResembleAI/chatterbox",
-    ("ve.pt", "t3_mtl23ls_v2.safetensors", "s3gen.pt", "grapheme_mtl_merged_expanded_v1.json"),
+    ("ve.pt", "t3_mtl23ls_v2.safetensors", "s3gen.pt"),
+    ("grapheme_mtl_merged_expanded_v1.json",),
     (
         "ve.pt", "t3_mtl23ls_v2.safetensors", "s3gen.pt", "grapheme_mtl_merged_expanded_v1.json", "conds.pt",
         "Cangjie5_TC.json",

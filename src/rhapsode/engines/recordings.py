@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _LONGEST_S = 300.0
 
 
 class Recordings:
-    """The recordings of a folder. Each is a voice, called like its file.
+    """The recordings of a folder. Each is a voice, called like its file; without the ending unless two differ in that alone.
 
     Args:
         folder: The folder of voices.
@@ -29,10 +30,12 @@ class Recordings:
     def voices(self, language: str) -> list[Voice]:
         """All of them, by name; reads the folder anew. They speak whatever language the engine does: ``language`` unless asked."""
         found = [path for path in sorted(self._folder.glob("*")) if path.suffix.lower() in SUFFIXES]
+        found = [path for path in found if path.is_file() and not path.name.startswith(".")]
+        stems = Counter(path.stem for path in found)
+        ids = {path: path.stem if stems[path.stem] == 1 else path.name for path in found}
         return [
-            Voice(path.stem, path.name, path.stem.replace("_", " "), language, self._revision(path), RATE)
-            for path in found
-            if path.is_file() and not path.name.startswith(".")
+            Voice(name, path.name, name.replace("_", " "), language, self._revision(path), RATE)
+            for path, name in ids.items()
         ]
 
     def has(self, voice: Voice) -> bool:

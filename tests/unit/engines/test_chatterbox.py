@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from rhapsode.engines.chatterbox_variants import LANGUAGES, MULTILINGUAL, ORIGINAL, TURBO, VARIANTS, Variant
+from rhapsode.engines.recordings import Recordings
+from rhapsode.errors import EngineError
 from tests.hosted import ROOT
 
 SOURCES = ROOT / ".venv-engines" / "sources"
@@ -69,7 +71,11 @@ def test_the_files_that_are_fetched_are_those_that_it_loads(variant: Variant) ->
         for node in ast.walk(methods(variant)["from_local"])
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value
     }
-    assert set(variant.needed) <= loaded
+    if variant is TURBO:
+        assert "from_pretrained(ckpt_dir)" in ast.unparse(methods(variant)["from_local"])
+        assert set(variant.needed) - {"tokenizer_config.json"} <= loaded
+    else:
+        assert {*variant.needed, *variant.vocabulary} <= loaded
     fetched = ast.unparse(source(variant))
     assert variant.repository in fetched
 
@@ -87,6 +93,32 @@ def test_a_folder_that_holds_the_files_needs_no_hub(tmp_path: Path) -> None:
     folder = ORIGINAL.folder(tmp_path)
     assert folder == MULTILINGUAL.folder(tmp_path)
     folder.mkdir()
-    for name in ORIGINAL.needed:
+    for name in (*ORIGINAL.needed, *ORIGINAL.vocabulary):
         (folder / name).touch()
     assert ORIGINAL.fetched(tmp_path) == folder
+
+
+@pytest.mark.parametrize("missing", ["tokenizer_config.json", "vocab.json"])
+def test_a_folder_without_its_tokenizer_is_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = TURBO.folder(tmp_path)
+    folder.mkdir()
+    for name in (*TURBO.needed, "vocab.json"):
+        (folder / name).touch()
+    assert TURBO.fetched(tmp_path) == folder
+    (folder / missing).unlink()
+    with pytest.raises(EngineError, match=r"tokenizer_config\.json, vocab\.json or tokenizer\.json"):
+        TURBO.fetched(tmp_path)
+
+
+def test_recordings_that_differ_in_their_ending_alone_are_two_voices(tmp_path: Path) -> None:
+    for name in ("ann.mp3", "ann.wav", "bob.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    found = Recordings(tmp_path).voices("en")
+    assert [(voice.id, voice.filename) for voice in found] == [
+        ("ann.mp3", "ann.mp3"),
+        ("ann.wav", "ann.wav"),
+        ("bob", "bob.wav"),
+    ]
