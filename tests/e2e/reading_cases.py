@@ -120,4 +120,13 @@ CASES: tuple[tuple[str, str], ...] = (
     ("Read more at example.com/docs when you can.", "example dot com slash docs"),
     ("Write to bob@example.org this week.", "bob at example dot org this week"),
     ("Open the file report.pdf and read it.", "report dot pdf and read it"),
+    # what looks like an abbreviation, a numeral or a unit
+    ("He died in 1904 in St. Louis.", "in nineteen oh four in saint louis"),
+    ("Please see Appendix C for the details.", "appendix c for the details"),
+    ("That was the part I was dreading.", "the part i was dreading"),
+    ("Please ask the Dr. about it tomorrow.", "ask the doctor about it"),
+    ("He lives at 123 N Main St. in Boston.", "north main street in boston"),
+    ("We order 5000 boxes every week.", "order five thousand boxes"),
+    ("It cost HK$500 in the shop.", "five hundred hong kong dollars"),
+    ("He sang in the 2024/25 season of the opera.", "twenty twenty four to twenty five season"),
 )
