@@ -76,6 +76,12 @@ def test_the_model_of_the_engine_that_is_named_is_fetched_and_named(
     assert f"engine.name: {speaks}," in said
 
 
+def test_what_is_named_without_fetching_is_what_would_have_been_fetched(tmp_path: Path) -> None:
+    fake_environment(tmp_path, "chatterbox")
+    _, said = rhapsode(tmp_path, "engines", "install", "chatterbox", "--no-models")
+    assert "engine.name: chatterbox-turbo," in said
+
+
 def test_removing_an_engine_warns_when_the_active_one_lives_in_its_environment(tmp_path: Path) -> None:
     fake_environment(tmp_path, "chatterbox")
     _, said = rhapsode(tmp_path, "engines", "remove", "chatterbox", env={"RHAPSODE_ENGINE__NAME": "chatterbox-turbo"})

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from rhapsode.engines.registry import CLONING
+from rhapsode.errors import Conflict
+from rhapsode.model import Voice
+from tests.integration.test_never_hangs import service_in
 from tests.serving import Server, serving, settings_for
 
 
@@ -190,6 +193,29 @@ async def test_files_of_predefined_voices_come_in(server: Server) -> None:
     assert answer.json()["all_predefined_voices"] == (await server.http.get("/get_predefined_voices")).json()
     folder = server.settings.tts_engine.predefined_voices_path
     assert sorted(path.name for path in folder.iterdir()) == ["Emily.wav", "v.onnx", "v.onnx.json"]
+
+
+async def test_a_voice_whose_name_is_anothers_but_for_the_ending_is_refused(server: Server) -> None:
+    folder = server.settings.tts_engine.predefined_voices_path
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Emily.mp3").write_bytes(b"another's voice")
+    answer = await upload(server, ("Emily.wav", recording()), to="/upload_predefined_voice")
+    assert answer.status_code == 400
+    assert "there is already a voice 'Emily': Emily.mp3" in answer.text
+    assert [path.name for path in folder.iterdir()] == ["Emily.mp3"]
+
+
+async def test_a_voice_is_not_renamed_to_anothers_name_but_for_the_ending(tmp_path: Path) -> None:
+    async with service_in(tmp_path) as service:
+        folder = service.settings.tts_engine.predefined_voices_path
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("ann.mp3", "bob.wav"):
+            (folder / name).touch()
+        bob = Voice("bob", "bob.wav", "bob", "en", "1", 24_000)
+        with pytest.raises(Conflict, match=r"there is already a voice 'ann': ann\.mp3"):
+            await service.library.rename_voice(bob, "ann")
+        assert await service.library.rename_voice(bob, "eve") == "eve"
+        assert sorted(path.name for path in folder.iterdir()) == ["ann.mp3", "eve.wav"]
 
 
 async def test_a_voice_can_be_heard_and_leaves_no_job(server: Server) -> None:

@@ -13,7 +13,7 @@ from rhapsode.errors import EngineError, InvalidInput
 _FETCHERS = {"pocket": "rhapsode.engines.pocket_files", "chatterbox": "rhapsode.engines.chatterbox_variants"}
 """Modules that fetch an engine's models into the model cache, run by its own interpreter; by what the engine comes with."""
 _MODELS = {"chatterbox": "turbo", "chatterbox-turbo": "turbo", "chatterbox-multilingual": "multilingual"}
-"""What is fetched when no model is named."""
+"""What is spoken with when no model is named."""
 _ENGINES = {"turbo": "chatterbox-turbo", "original": "chatterbox", "multilingual": "chatterbox-multilingual"}
 """Which engine speaks with a model, where that is not the engine that was named."""
 
@@ -37,13 +37,13 @@ def install_command(
     _require_here(options)
     settings = options.load().settings
     interpreter = install(settings.data_dir, name, options.say, python, constraint)
+    models = models or tuple(filter(None, [_MODELS.get(name)]))
     if (fetcher := _FETCHERS.get(family(name))) and not no_models:
         options.say(f"fetching the model of {name} into {settings.paths.model_cache}")
-        models = models or tuple(filter(None, [_MODELS.get(name)]))
         command = [str(interpreter), "-P", "-m", fetcher, str(settings.paths.model_cache), *models]
         if subprocess.run(command, check=False).returncode:  # progress and errors are shown as they come
             raise EngineError(f"{name} is installed, but its model could not be fetched; run this again to go on")
-        name = _ENGINES.get(models[0], name) if models else name
+    name = _ENGINES.get(models[0], name) if models else name
     options.say(f'speak with it: rhapsode --config … with engine.name: {name}, or in a request: "engine": "{name}"')
 
 

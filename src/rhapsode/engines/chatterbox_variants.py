@@ -47,8 +47,8 @@ class Variant:
     repository: str
     needed: tuple[str, ...]
     """Files without which it cannot be loaded."""
-    vocabulary: tuple[str, ...]
-    """And one of these."""
+    vocabulary: tuple[tuple[str, ...], ...]
+    """And all of one of these."""
     wanted: tuple[str, ...]
     """Patterns of all that is fetched."""
     controls: tuple[Control, ...]
@@ -78,13 +78,12 @@ class Variant:
             raise EngineError(
                 f"{self.engine} could not be fetched from {self.repository} ({error}); "
                 f"without a network, put its files into {folder}: "
-                f"{', '.join([*self.needed, ' or '.join(self.vocabulary)])}"
+                f"{', '.join(self.needed)}, {', or '.join(' and '.join(files) for files in self.vocabulary)}"
             ) from error
         return folder
 
     def _is_whole(self, folder: Path) -> bool:
-        has = {name: (folder / name).is_file() for name in (*self.needed, *self.vocabulary)}
-        return all(has[name] for name in self.needed) and any(has[name] for name in self.vocabulary)
+        return any(all((folder / name).is_file() for name in (*self.needed, *files)) for files in self.vocabulary)
 
     def arguments(self, controls: Mapping[str, float], language: str) -> dict[str, Any]:
         """What ``generate`` is called with, besides the text: the controls as asked for, and the language if it has several."""
@@ -107,12 +106,15 @@ TURBO = Variant(
     "ChatterboxTurboTTS",
     "ResembleAI/chatterbox-turbo",
     ("ve.safetensors", "t3_turbo_v1.safetensors", "s3gen_meanflow.safetensors", "tokenizer_config.json"),
-    ("vocab.json", "tokenizer.json"),
-    ("*.safetensors", "*.json", "*.txt", "*.pt", "*.model"),
+    (("vocab.json", "merges.txt"), ("tokenizer.json",)),
+    (
+        "ve.safetensors", "t3_turbo_v1.safetensors", "s3gen_meanflow.safetensors",
+        "*.json", "*.txt", "*.pt", "*.model",
+    ),
     (SPEED, TEMPERATURE),
     tags=TAGS,
     min_clip_s=5.1,
-)
+)  # fmt: skip
 ORIGINAL = Variant(
     "original",
     "chatterbox",
@@ -120,7 +122,7 @@ ORIGINAL = Variant(
     "ChatterboxTTS",
     "ResembleAI/chatterbox",
     ("ve.safetensors", "t3_cfg.safetensors", "s3gen.safetensors"),
-    ("tokenizer.json",),
+    (("tokenizer.json",),),
     ("ve.safetensors", "t3_cfg.safetensors", "s3gen.safetensors", "tokenizer.json", "conds.pt"),
     (SPEED, TEMPERATURE, EXAGGERATION, CFG_WEIGHT),
 )
@@ -131,7 +133,7 @@ MULTILINGUAL = Variant(
     "ChatterboxMultilingualTTS",
     "ResembleAI/chatterbox",
     ("ve.pt", "t3_mtl23ls_v2.safetensors", "s3gen.pt"),
-    ("grapheme_mtl_merged_expanded_v1.json",),
+    (("grapheme_mtl_merged_expanded_v1.json",),),
     (
         "ve.pt", "t3_mtl23ls_v2.safetensors", "s3gen.pt", "grapheme_mtl_merged_expanded_v1.json", "conds.pt",
         "Cangjie5_TC.json",

@@ -31,8 +31,8 @@ class Recordings:
         """All of them, by name; reads the folder anew. They speak whatever language the engine does: ``language`` unless asked."""
         found = [path for path in sorted(self._folder.glob("*")) if path.suffix.lower() in SUFFIXES]
         found = [path for path in found if path.is_file() and not path.name.startswith(".")]
-        stems = Counter(path.stem for path in found)
-        ids = {path: path.stem if stems[path.stem] == 1 else path.name for path in found}
+        names = Counter(name for path in found for name in (path.stem, path.name))
+        ids = {path: path.stem if names[path.stem] == 1 else path.name for path in found}
         return [
             Voice(name, path.name, name.replace("_", " "), language, self._revision(path), RATE)
             for path, name in ids.items()

@@ -126,6 +126,8 @@ class Library:
         sound = name.lower().endswith(RECORDINGS)
         if not target.exists():
             if sound:
+                if other := _namesake(target):
+                    raise InvalidInput(f"there is already a voice {target.stem!r}: {other}")
                 await self._clips.make(source, self._max_s)
             elif not (await asyncio.to_thread(source.stat)).st_size:
                 raise InvalidInput("it is empty")
@@ -163,6 +165,8 @@ class Library:
         files = await self._own_files(voice)
         old = files[0]
         fresh = old.with_name(clean_name(f"{PurePath(name).name}{old.suffix}", (old.suffix,)))
+        if fresh.suffix.lower() in RECORDINGS and (other := _namesake(fresh)):
+            raise Conflict(f"there is already a voice {fresh.stem!r}: {other}")
         targets = [path.with_name(path.name.replace(old.name, fresh.name, 1)) for path in files]
         await asyncio.to_thread(_rename, files, targets)
         return fresh.stem
@@ -223,6 +227,11 @@ def _sounds(folder: Path) -> list[Path]:
     """The recordings in a folder, by name."""
     found = sorted(folder.glob("*"))
     return [path for path in found if path.suffix.lower() in RECORDINGS and not path.name.startswith(".")]
+
+
+def _namesake(path: Path) -> str | None:
+    """The recording that differs from this one in its ending alone, if there is one: as voices they would share a name."""
+    return next((one.name for one in _sounds(path.parent) if one.stem == path.stem and one.name != path.name), None)
 
 
 def clean_name(name: str, suffixes: Sequence[str]) -> str:

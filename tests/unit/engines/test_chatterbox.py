@@ -75,7 +75,7 @@ def test_the_files_that_are_fetched_are_those_that_it_loads(variant: Variant) ->
         assert "from_pretrained(ckpt_dir)" in ast.unparse(methods(variant)["from_local"])
         assert set(variant.needed) - {"tokenizer_config.json"} <= loaded
     else:
-        assert {*variant.needed, *variant.vocabulary} <= loaded
+        assert {*variant.needed, *variant.vocabulary[0]} <= loaded
     fetched = ast.unparse(source(variant))
     assert variant.repository in fetched
 
@@ -93,23 +93,23 @@ def test_a_folder_that_holds_the_files_needs_no_hub(tmp_path: Path) -> None:
     folder = ORIGINAL.folder(tmp_path)
     assert folder == MULTILINGUAL.folder(tmp_path)
     folder.mkdir()
-    for name in (*ORIGINAL.needed, *ORIGINAL.vocabulary):
+    for name in (*ORIGINAL.needed, *ORIGINAL.vocabulary[0]):
         (folder / name).touch()
     assert ORIGINAL.fetched(tmp_path) == folder
 
 
-@pytest.mark.parametrize("missing", ["tokenizer_config.json", "vocab.json"])
+@pytest.mark.parametrize("missing", ["tokenizer_config.json", "vocab.json", "merges.txt"])
 def test_a_folder_without_its_tokenizer_is_not_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = TURBO.folder(tmp_path)
     folder.mkdir()
-    for name in (*TURBO.needed, "vocab.json"):
+    for name in (*TURBO.needed, *TURBO.vocabulary[0]):
         (folder / name).touch()
     assert TURBO.fetched(tmp_path) == folder
     (folder / missing).unlink()
-    with pytest.raises(EngineError, match=r"tokenizer_config\.json, vocab\.json or tokenizer\.json"):
+    with pytest.raises(EngineError, match=r"tokenizer_config\.json, vocab\.json and merges\.txt, or tokenizer\.json"):
         TURBO.fetched(tmp_path)
 
 
@@ -122,3 +122,6 @@ def test_recordings_that_differ_in_their_ending_alone_are_two_voices(tmp_path: P
         ("ann.wav", "ann.wav"),
         ("bob", "bob.wav"),
     ]
+    (tmp_path / "ann.wav.mp3").write_bytes(b"whose stem is a file's name")
+    ids = [voice.id for voice in Recordings(tmp_path).voices("en")]
+    assert ids == ["ann.mp3", "ann.wav", "ann.wav.mp3", "bob"]
