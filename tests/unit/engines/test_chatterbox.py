@@ -102,7 +102,7 @@ def test_a_folder_that_holds_the_files_needs_no_hub(tmp_path: Path) -> None:
 def test_a_folder_without_its_tokenizer_is_not_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = TURBO.folder(tmp_path)
     folder.mkdir()
     for name in (*TURBO.needed, *TURBO.vocabulary[0]):
