@@ -165,6 +165,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 # -- speak, by itself -------------------------------------------------------------------------------------------------
 
 
+def test_engines_that_were_not_ready_yet_when_it_is_done_are_not_told_of(tmp_path: Path) -> None:
+    done = run(tmp_path, "speak", "Hi.", "-o", "a.wav", "--voice", "tone", RHAPSODE_ENGINE__ALSO="kokoro")
+    assert "WARNING" not in done.stderr
+
+
 def test_text_becomes_a_file_and_a_second_time_it_is_only_fetched(tmp_path: Path):
     text = "Hello world. This is a test."
     arguments = ("speak", text, "-o", "a.wav", "--voice", "tone-chars", "--seed", "5")

@@ -167,7 +167,8 @@ class LocalFleet(FleetLife):
                 try:
                     await self._describe_anew(member, keep=False)
                 except (SynthesisError, Unavailable) as error:
-                    _log.warning("engine %s cannot be had: %s", member.name, error)
+                    if self._phase is Phase.UP:
+                        _log.warning("engine %s cannot be had: %s", member.name, error)
 
     # -- speaking -----------------------------------------------------------------------------------------------
 

@@ -396,6 +396,8 @@ class Scheduler:
         try:
             await self._shop.fleet.describe(engine)
         except Exception as error:  # noqa: BLE001 - whatever it was, its jobs wait, visibly, until it can be had
+            if self._stopping:
+                return
             log.warning("jobs wait for engine %s: %s", engine, error)
             await asyncio.sleep(_ENGINE_AGAIN_S)
         finally:
