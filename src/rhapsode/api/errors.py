@@ -163,10 +163,10 @@ def pointers_of(error: Exception) -> list[dict[str, str | int]]:
     if not isinstance(error, ValidationError | RequestValidationError):
         return []
     found: list[dict[str, str | int]] = []
+    skipped = int(isinstance(error, RequestValidationError))  # it says first whether it is path, query, header or body
     for item in error.errors():
-        is_json = item["type"] != "json_invalid"
-        outer = isinstance(error, RequestValidationError)  # says first whether it is path, query, header or body
-        place = [str(part) for part in item["loc"][outer:]] if is_json else []
+        is_json = item["type"] != "json_invalid"  # else its place is a column
+        place = [str(part) for part in item["loc"][skipped:]] if is_json else []
         message = item["msg"].removeprefix("Value error, ")
         given = item["input"]
         shown = "" if isinstance(given, dict | list) or not is_json else f" (given: {str(given)[:80]!r})"
