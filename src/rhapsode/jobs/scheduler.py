@@ -102,6 +102,8 @@ class Scheduler:
         self.order = FairOrder(options.interactive_chars, options.normal_delay_s, options.batch_delay_s)
         self._since: dict[str, int] = {}
         """Newest event of each job when it came here: an end that was told before is that of another run."""
+        self._adopted: set[str] = set()
+        """Jobs of servers that have died, as long as nobody has looked what they left."""
         self._runs: dict[str, JobRun] = {}
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._asking: set[str] = set()
@@ -124,8 +126,7 @@ class Scheduler:
     async def start(self, adopted: Iterable[Waiting]) -> None:
         """Take over what the ledger says is unfinished and begin to work."""
         self._set_engines()
-        for waiting in adopted:
-            self._enrol(waiting)
+        self._take_over(adopted)
         await self._look_at_disk()
         self._shop.fleet.on_change(self._kick_soon)
         self._shop.patience.on_over(self.kick)
@@ -184,9 +185,13 @@ class Scheduler:
 
     def adopt(self, jobs: Iterable[Waiting]) -> None:
         """Jobs that were another node's are this one's now."""
+        self._take_over(jobs)
+        self.kick()
+
+    def _take_over(self, jobs: Iterable[Waiting]) -> None:
         for waiting in jobs:
             self._enrol(waiting)
-        self.kick()
+            self._adopted.add(waiting.id)
 
     def begin_anew(self, own: Iterable[Waiting]) -> None:
         """The node has a new epoch, in which ``own`` are its jobs: go on with those of them that run in it, and forget what was before."""
@@ -259,6 +264,7 @@ class Scheduler:
         self.order.remove(job_id)
         self.overview.remove(job_id)
         self._since.pop(job_id, None)
+        self._adopted.discard(job_id)
 
     # -- activation ---------------------------------------------------------------------------------------------
 
@@ -301,8 +307,11 @@ class Scheduler:
         self.kick()
 
     async def _failed_of(self, job: Job) -> SegmentState | None:
-        """The segment that failed for good before a server died that had not yet said so of the job."""
+        """The segment that failed for good before a server died that had not yet said so of the job. Looks once: it is a long look."""
+        if job.id not in self._adopted:
+            return None
         found = await self._shop.ledger.segments(job.id, 0, 1, SegmentStatus.FAILED)
+        self._adopted.discard(job.id)
         return found[0] if found else None
 
     def _most_runs(self) -> int:
